@@ -1,0 +1,94 @@
+"""Transfer learning: the frozen network is computed once, what lies above the line is trained.
+
+Everything public is named here and imported when first asked for, so ``import tlcore`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "tlcore.hookspecs": ("API_VERSION", "hookimpl"),
+    "tlcore.specs": (
+        "ANY_MODALITY", "AdapterSpec", "BackboneSpec", "DataSourceSpec", "NoOptions", "Spec", "TaskSpec", "option",
+    ),
+    "tlcore.contracts": (
+        "Adapter", "Backbone", "DataSource", "EpochFinished", "Evaluation", "Example", "Injection", "Mistake",
+        "ParameterGroup", "Phase", "Plan", "Problem", "RunFinished", "RunStarted", "Selection", "State", "Table",
+        "Task", "View",
+    ),
+    "tlcore.errors": (
+        "DataError", "NumericError", "PluginError", "RecipeError", "ResourceError", "TLError", "UnreadableError",
+        "UsageError", "WeightsError", "nearest",
+    ),
+    "tlcore.classification": ("Classification",),
+    "tlcore.artifact": ("Model", "load"),
+    "tlcore.running": ("Result", "run"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from tlcore.artifact import Model, load
+    from tlcore.classification import Classification
+    from tlcore.contracts import (
+        Adapter,
+        Backbone,
+        DataSource,
+        EpochFinished,
+        Evaluation,
+        Example,
+        Injection,
+        Mistake,
+        ParameterGroup,
+        Phase,
+        Plan,
+        Problem,
+        RunFinished,
+        RunStarted,
+        Selection,
+        State,
+        Table,
+        Task,
+        View,
+    )
+    from tlcore.errors import (
+        DataError,
+        NumericError,
+        PluginError,
+        RecipeError,
+        ResourceError,
+        TLError,
+        UnreadableError,
+        UsageError,
+        WeightsError,
+        nearest,
+    )
+    from tlcore.hookspecs import API_VERSION, hookimpl
+    from tlcore.running import Result, run
+    from tlcore.specs import (
+        ANY_MODALITY,
+        AdapterSpec,
+        BackboneSpec,
+        DataSourceSpec,
+        NoOptions,
+        Spec,
+        TaskSpec,
+        option,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

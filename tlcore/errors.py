@@ -1,0 +1,119 @@
+"""Every refusal that a user can meet: one line for what, one for where, one for the next step.
+
+The exit code of each kind is part of the command line's contract. Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "DataError",
+    "Interrupted",
+    "NumericError",
+    "PluginError",
+    "RecipeError",
+    "RecipeFault",
+    "ResourceError",
+    "TLError",
+    "UnreadableError",
+    "UsageError",
+    "WeightsError",
+    "nearest",
+]
+
+
+class TLError(Exception):
+    """A refusal with a message for people; never shown with a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.where, self.hint) if line)
+
+
+class UsageError(TLError):
+    """A command or a combination of settings that cannot work here, such as CUDA on a machine without it."""
+
+    exit_code = 2
+
+
+class DataError(TLError):
+    """Data that cannot be used: no file, one class, too many unreadable examples."""
+
+    exit_code = 3
+
+
+class WeightsError(TLError):
+    """Weights or an artifact that are absent, unreachable or not what they claim to be."""
+
+    exit_code = 4
+
+
+class ResourceError(TLError):
+    """Out of disk or memory."""
+
+    exit_code = 5
+
+
+class NumericError(TLError):
+    """A value that is not finite, met before it could reach the weights."""
+
+    exit_code = 6
+
+
+class PluginError(TLError):
+    """A plugin that is needed and cannot be used, or two plugins that claim one name."""
+
+    exit_code = 8
+
+
+class Interrupted(TLError):
+    """The user stopped the run."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class RecipeFault:
+    """One thing that is wrong with a recipe, where it stands and what to write instead."""
+
+    where: str
+    what: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.hint}" if self.hint else "")
+
+
+class RecipeError(TLError):
+    """All faults of a recipe at once."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[RecipeFault], next_step: str | None = None) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__(f"the recipe has {count}", where="\n".join(map(str, self.faults)), hint=next_step)
+
+
+class UnreadableError(Exception):
+    """Raised by a backbone's ``prepare`` for an example that cannot be read; the reason is the message.
+
+    The run skips the example and lists it in ``problems.jsonl``; it never puts another in its place.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name that ``word`` most likely meant, or None."""
+    names = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), list(names), n=1, cutoff=0.6)
+    return names[close[0]] if close else None

