@@ -1,0 +1,188 @@
+"""The model that a run leaves: safetensors and JSON, nothing that executes code, and all that predicting needs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcore.contracts import Backbone, Example, Task
+from tlcore.errors import TLError, UsageError, WeightsError
+from tlcore.plugins import PluginHost
+from tlcore.publishing import publish_folder, verify_folder
+from tlcore.recipe import Recipe, parse_recipe, plain
+from tlcore.registry import Registry
+from tlcore.weights import load_exactly, read_tensors
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+
+    from tlcore.features.first_pass import StateReader
+    from tlcore.training.network import Upper
+
+__all__ = ["FORMAT", "Model", "load", "named_tensors", "save"]
+
+FORMAT = 1
+TENSORS = "model.safetensors"
+ABOUT = "artifact.json"
+BACKBONE = "backbone"
+
+
+class Model:
+    """A trained model, ready to predict."""
+
+    def __init__(self, recipe: Recipe, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
+        self.recipe = recipe
+        self.task = task
+        self._backbone = backbone
+        self._upper = accelerator.prepare_model(upper, evaluation_mode=True).eval()
+        self._line = upper.line
+        self._accelerator = accelerator
+
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return for each input what the task decodes: a classifier's prediction, confidence and probabilities.
+
+        An input that cannot be read has a single key, ``problem``, with the reason; nothing takes its place.
+        """
+        from tlcore.features.first_pass import first_pass
+        from tlcore.training.loop import in_batches
+
+        examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
+        found: list[dict[str, Any]] = [{} for _ in examples]
+        with tempfile.TemporaryDirectory(prefix="tlcore-") as folder:
+            reader, problems = first_pass(self._backbone, self._line, examples, self._accelerator, Path(folder))
+            for problem in problems:
+                found[int(problem.id)] = {"problem": problem.reason}
+            readable = [example.id for example in examples if not found[int(example.id)]]
+            for ids in in_batches(readable):
+                decoded = self.task.decode(self._outputs(reader, ids))
+                for place, id_ in enumerate(ids):
+                    found[int(id_)] = {name: values[place] for name, values in decoded.items()}
+        return found
+
+    def _outputs(self, reader: StateReader, ids: Sequence[str]) -> Tensor:
+        import torch
+        from accelerate.utils import send_to_device
+
+        with torch.inference_mode():
+            outputs: Tensor = self._upper(send_to_device(reader.batch(ids), self._accelerator.device))
+            return outputs.float().cpu()
+
+
+def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:
+    """Return every parameter and buffer of the model: frozen stages, trained stages, standardisation and head."""
+    return {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part, module in _modules(backbone, upper).items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def save(
+    folder: Path, recipe: Recipe, task_state: Mapping[str, Any], backbone: Backbone, upper: Upper, inputs: str
+) -> None:
+    """Publish the model as ``folder``, which must not exist yet."""
+    from safetensors.torch import save_file
+
+    about = {
+        "format": FORMAT,
+        "recipe": plain(recipe),
+        "task_state": dict(task_state),
+        "inputs": inputs,
+        "feature_dim": backbone.feature_dim,
+    }
+
+    def fill(partial: Path) -> None:
+        save_file(named_tensors(backbone, upper), partial / TENSORS)
+        (partial / ABOUT).write_text(json.dumps(about, indent=2), "utf-8")
+        (partial / BACKBONE).mkdir()
+        backbone.save(partial / BACKBONE)
+
+    publish_folder(folder, fill, about={"format": FORMAT})
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Return what an artifact says of itself, after its files were checked against its manifest.
+
+    Raises:
+        WeightsError: it is no artifact of tlcore, damaged, or of a newer format.
+    """
+    verify_folder(folder)
+    try:
+        found: dict[str, Any] = json.loads((folder / ABOUT).read_text("utf-8"))
+        version = found["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder} holds no readable {ABOUT}") from error
+    if version != FORMAT:
+        raise WeightsError(f"{folder} is an artifact of format {version}; this tlcore reads format {FORMAT}")
+    return found
+
+
+def load(run: str | Path, *, registry: Registry | None = None, device: str = "auto") -> Model:
+    """Return the model of a finished run (its folder, or the ``model`` folder in it).
+
+    Raises:
+        UsageError: no such folder.
+        WeightsError: it is not finished, damaged, or does not fit the installed plugins.
+        PluginError: a plugin that it was made with is absent.
+    """
+    from tlcore.randomness import seeded
+    from tlcore.training.device import accelerator_for
+    from tlcore.training.network import Upper
+
+    folder = model_folder(Path(run))
+    found = about(folder)
+    registry = registry or Registry(PluginHost())
+    recipe = parse_recipe(
+        json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=str(found["recipe"]["name"])
+    )
+    try:
+        task = recipe.task.spec.build(recipe.task.options)
+        task.restore(found["task_state"])
+        with seeded(recipe.seed, "backbone"):
+            backbone = recipe.backbone.spec.build(recipe.backbone.options, folder / BACKBONE)
+            plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+    except TLError:
+        raise
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise WeightsError(
+            f"the model cannot be built again: {type(error).__name__}: {error}", where=str(folder)
+        ) from error
+    upper = Upper(backbone, plan)
+    _load_tensors(folder / TENSORS, backbone, upper)
+    accelerator = accelerator_for(device, recipe.train.precision)
+    return Model(recipe, task, backbone, upper, accelerator)
+
+
+def model_folder(run: Path) -> Path:
+    """Return the artifact's folder for a run's folder or its own.
+
+    Raises:
+        UsageError: neither.
+    """
+    for folder in (run / "model", run):
+        if (folder / ABOUT).is_file():
+            return folder
+    unfinished = run.is_dir() and (run / "recipe.yaml").is_file()
+    raise UsageError(
+        f"{run} is a run that did not finish: it has no model" if unfinished else f"there is no model at {run}",
+        hint="give the folder of a finished run, such as runs/vehicles/2026-01-31T12-00-00",
+    )
+
+
+def _load_tensors(path: Path, backbone: Backbone, upper: Upper) -> None:
+    tensors = read_tensors(path)
+    for part, module in _modules(backbone, upper).items():
+        own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(f"{part}/")}
+        load_exactly(module, {name[len(part) + 1 :]: value for name, value in own.items()}, source=f"{path}, {part}")
+    if tensors:
+        raise WeightsError(f"{len(tensors)} tensors belong to no part of the model: {min(tensors)} …", where=str(path))
+
+
+def _modules(backbone: Backbone, upper: Upper) -> dict[str, nn.Module]:
+    trained = upper.parts()
+    stages = {f"stages/{name}": trained.get(name, stage) for name, stage in backbone.stages.items()}
+    return {**stages, "standardise": upper.standardise, "head": upper.head}

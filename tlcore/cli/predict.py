@@ -1,0 +1,149 @@
+"""`tl predict`: a finished run's model on new files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tlcore.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tlcore.registry import Registry
+
+__all__ = ["Format", "predict"]
+
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+
+
+class Format(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def predict(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Pictures, folders, texts or tables; - reads lines from standard input.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="How to print the predictions.")] = Format.table,
+    column: Annotated[
+        str | None, typer.Option("--input", metavar="COLUMN", help="The column of a table that holds the texts.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Predict with the model of RUN. Every input gets a row; one that cannot be read says why."""
+    from tlcore.artifact import about, load, model_folder
+    from tlcore.cli import registry_of
+
+    registry = registry_of(ctx)
+    kind = about(model_folder(run))["inputs"]
+    with contextlib.redirect_stdout(sys.stderr):
+        named = list(_inputs(files, kind, column, registry))
+        if not named:
+            raise DataError("there is nothing to predict", where=f"looked in: {', '.join(files)}")
+        model = load(run, registry=registry, device=device)
+        answers = model.predict([value for _, value in named])
+    rows = [{"id": id_, **answer} for (id_, _), answer in zip(named, answers, strict=True)]
+    {Format.table: _print_table, Format.jsonl: _print_jsonl, Format.csv: _print_csv}[format_](rows)
+    bad = sum("problem" in row for row in rows)
+    if bad:
+        typer.echo(f"{bad} of {len(rows)} inputs could not be read", err=True)
+    if bad == len(rows):
+        raise typer.Exit(DataError.exit_code)
+
+
+def _inputs(files: Iterable[str], kind: str, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
+    for name in files:
+        if name == "-":
+            for number, line in enumerate(sys.stdin, 1):
+                if line.strip():
+                    yield f"line {number}", _from_line(line.rstrip("\r\n"), kind, f"standard input, line {number}")
+            continue
+        path = Path(name)
+        if not path.exists():
+            raise DataError(f"no such file: {name}", where=f"looked at {path.absolute()}")
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            yield from _from_file(file, kind, column, registry)
+
+
+def _from_file(path: Path, kind: str, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
+    if kind == "file":
+        yield str(path), path
+    elif kind == "text" and path.suffix.lower() in TABLES:
+        yield from _from_table(path, column, registry)
+    else:
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{path}:{number}", _from_line(line, kind, f"{path}:{number}")
+
+
+def _from_table(path: Path, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
+    from tlcore.contracts import Problem
+
+    spec = registry.find("data", "data/table").spec
+    for item in spec.build(spec.options(path=path.absolute(), input=column, labelled=False)).examples():
+        if isinstance(item, Problem):
+            typer.echo(f"{item.id}: {item.reason}", err=True)
+        else:
+            yield item.id, item.input
+
+
+def _from_line(line: str, kind: str, where: str) -> Any:
+    if kind == "file":
+        return Path(line)
+    if kind == "text":
+        return line
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise UsageError(
+            f"not JSON: {error}", where=where, hint="this model takes one JSON value on each line"
+        ) from error
+    return value["input"] if isinstance(value, dict) and "input" in value else value
+
+
+def _print_jsonl(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    from tlcore.contracts import Table
+    from tlcore.evaluation.predictions import csv_text
+
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    table = Table(names, tuple(tuple(row.get(name, "") for name in names) for row in rows))
+    typer.echo(csv_text(table), nl=False)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(dict.fromkeys(name for row in rows for name in row if not name.startswith("probability of ")))
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name, ""))) for name in names))
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

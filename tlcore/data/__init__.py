@@ -1,0 +1,1 @@
+"""What happens to examples between their source and the network, whatever their modality."""

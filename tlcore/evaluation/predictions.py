@@ -1,0 +1,78 @@
+"""Predictions, tables and mistakes as files and records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcore.contracts import Example, Mistake, Table, Task
+from tlcore.publishing import publish_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["csv_text", "prediction_columns", "worst_mistakes", "write_predictions"]
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def prediction_columns(task: Task, examples: Sequence[Example], outputs: Tensor) -> dict[str, list[Any]]:
+    """Return id, split, label and what the task decodes, as columns of one length.
+
+    Raises:
+        ValueError: the task decoded another number of rows, or a column of ours.
+    """
+    columns: dict[str, list[Any]] = {
+        "id": [example.id for example in examples],
+        "split": [example.split for example in examples],
+        "label": [example.label for example in examples],
+    }
+    for name, values in task.decode(outputs).items():
+        if name in columns or len(values) != len(examples):
+            raise ValueError(f"the task decoded a column {name!r} of {len(values)} rows for {len(examples)} examples")
+        columns[name] = list(values)
+    return columns
+
+
+def write_predictions(path: Path, parts: Sequence[Mapping[str, list[Any]]]) -> None:
+    """Write ``predictions.parquet`` from the columns of each split."""
+    import pyarrow
+    from pyarrow import parquet
+
+    joined = {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    sink = io.BytesIO()
+    parquet.write_table(pyarrow.table(joined), sink)
+    publish_file(path, sink.getvalue())
+
+
+def csv_text(table: Table) -> str:
+    """Return a table as CSV in which no cell is taken for a formula by a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (table.columns, *table.rows):
+        writer.writerow([_harmless(cell) for cell in row])
+    return text.getvalue()
+
+
+def worst_mistakes(
+    task: Task, examples: Sequence[Example], outputs: Tensor, targets: Tensor, count: int
+) -> list[Mistake]:
+    """Return the ``count`` most wrong examples, each with a preview and its decoded columns."""
+    severity = task.mistakes(outputs, targets).tolist()
+    order = sorted((n for n, value in enumerate(severity) if value > 0), key=lambda n: (-severity[n], examples[n].id))
+    decoded = task.decode(outputs)
+    found = []
+    for n in order[:count]:
+        row = {name: values[n] for name, values in decoded.items()}
+        example = examples[n]
+        found.append(Mistake(example.id, example.label, row.pop("prediction"), row, task.preview(example)))
+    return found
+
+
+def _harmless(cell: Any) -> Any:
+    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
+        return "'" + cell
+    return cell

@@ -1,0 +1,1 @@
+"""What lies below the line: computed once for every example, then read."""

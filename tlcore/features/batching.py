@@ -1,0 +1,109 @@
+"""States apart and together: one state per example, batches of a fixed shape, ragged rows by the mask convention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from tlcore.contracts import State
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["MASK", "Buckets", "ragged_names", "stacked", "unstacked"]
+
+MASK = "mask"
+LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+PLACES_IN_A_BATCH = 4096
+ROWS_WITHOUT_LENGTH = 16
+
+Tag = TypeVar("Tag")
+
+
+def ragged_names(state: State) -> list[str]:
+    """Return the names whose second dimension is the mask's; the mask itself is not among them."""
+    if MASK not in state:
+        return []
+    length = state[MASK].shape[1]
+    return [name for name, tensor in state.items() if name != MASK and tensor.dim() > 1 and tensor.shape[1] == length]
+
+
+def unstacked(state: State) -> list[State]:
+    """Return one state for each row, without the batch dimension and without padding; ``mask`` is implied."""
+    rows = len(next(iter(state.values())))
+    if MASK not in state:
+        return [{name: tensor[n] for name, tensor in state.items()} for n in range(rows)]
+    ragged = ragged_names(state)
+    marked = state[MASK].bool()
+    plain = [name for name in state if name not in ragged and name != MASK]
+    return [
+        {**{name: state[name][n][marked[n]] for name in ragged}, **{name: state[name][n] for name in plain}}
+        for n in range(rows)
+    ]
+
+
+def stacked(rows: Sequence[State], ragged: Sequence[str], *, length: int | None = None, count: int = 0) -> State:
+    """Return the batch of the rows, padded with zeros to ``length`` places and filled up to ``count`` rows.
+
+    A row that fills up is zero everywhere; its mask is all ones, since a row without any place has no attention.
+    """
+    import torch
+
+    count = max(count, len(rows))
+    state: State = {}
+    lengths = [len(row[ragged[0]]) for row in rows] if ragged else []
+    length = length or max(lengths, default=0)
+    for name, first in rows[0].items():
+        shape = (count, length, *first.shape[1:]) if name in ragged else (count, *first.shape)
+        state[name] = torch.zeros(shape, dtype=first.dtype)
+        for n, row in enumerate(rows):
+            if name in ragged:
+                state[name][n, : lengths[n]] = row[name]
+            else:
+                state[name][n] = row[name]
+    if ragged:
+        places = torch.tensor([*lengths, *[length] * (count - len(rows))])
+        state[MASK] = (torch.arange(length) < places[:, None]).long()
+    return state
+
+
+class Buckets(Generic[Tag]):
+    """Collects single rows and gives them back as batches whose shape depends on nothing but the row's own length.
+
+    So a row's value does not depend on which other rows were computed with it.
+    """
+
+    def __init__(self, ragged: Sequence[str]) -> None:
+        self.ragged = list(ragged)
+        self._waiting: dict[tuple[object, ...], list[tuple[Tag, State]]] = {}
+
+    def add(self, tag: Tag, row: State) -> Iterator[tuple[list[Tag], State]]:
+        """Put a row in; yield its batch where that is now full."""
+        length = self._length(row)
+        key = (length, *((name, tuple(t.shape)) for name, t in sorted(row.items()) if name not in self.ragged))
+        members = self._waiting.setdefault(key, [])
+        members.append((tag, row))
+        if len(members) == rows_for(length):
+            yield self._batch(key)
+
+    def rest(self) -> Iterator[tuple[list[Tag], State]]:
+        """Yield the batches that are not full, filled up with rows of zeros."""
+        for key in list(self._waiting):
+            yield self._batch(key)
+
+    def _batch(self, key: tuple[object, ...]) -> tuple[list[Tag], State]:
+        members = self._waiting.pop(key)
+        length = key[0] if isinstance(key[0], int) else None
+        rows = [row for _, row in members]
+        return [tag for tag, _ in members], stacked(rows, self.ragged, length=length, count=rows_for(length))
+
+    def _length(self, row: State) -> int | None:
+        if not self.ragged:
+            return None
+        places = len(row[self.ragged[0]])
+        return next((length for length in LENGTHS if places <= length), places)
+
+
+def rows_for(length: int | None) -> int:
+    """Return how many rows a batch has, from the length of its rows alone."""
+    return ROWS_WITHOUT_LENGTH if length is None else max(8, min(64, PLACES_IN_A_BATCH // length))

@@ -1,0 +1,100 @@
+"""Publish, never overwrite: a thing is visible only when it is whole, and is read only if its manifest agrees."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tlcore.errors import WeightsError
+from tlcore.weights import file_digest
+
+__all__ = ["MANIFEST", "publish_file", "publish_folder", "verify_folder"]
+
+MANIFEST = "manifest.json"
+
+
+def publish_file(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, whole, also after a kill."""
+    raw = content.encode("utf-8") if isinstance(content, str) else content
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def publish_folder(target: Path, fill: Callable[[Path], None], about: dict[str, Any] | None = None) -> None:
+    """Make the folder ``target``, which must not exist, from what ``fill`` writes into a temporary one beside it.
+
+    The manifest (size and SHA-256 of each file, and ``about``) is written last, then the folder is renamed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        fill(partial)
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        listing = {
+            path.relative_to(partial).as_posix(): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+            for path in files
+        }
+        for path in files:
+            _sync_file(path)
+        for folder in {path.parent for path in files}:
+            _sync_folder(folder)
+        publish_file(partial / MANIFEST, json.dumps({**(about or {}), "files": listing}, indent=2))
+        os.chmod(partial, 0o755)  # noqa: S103 - mkdtemp made it private; a run folder is for others to read
+        os.rename(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def verify_folder(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a published folder after checking every file that it lists.
+
+    Raises:
+        WeightsError: no manifest, or a file that is missing, of another size or of another content.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        listing = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder} holds no readable {MANIFEST}: it was not finished by tlcore") from error
+    root = folder.resolve()
+    for name, entry in listing.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(root):
+            raise WeightsError(f"refused: {name!r} points outside the folder", where=str(folder / MANIFEST))
+        if not path.is_file() or path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+            raise WeightsError(
+                f"{name} is missing or was changed since it was written",
+                where=str(folder),
+                hint="copy the folder again from where it was made, or repeat the run",
+            )
+    return dict(manifest)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

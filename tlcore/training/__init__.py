@@ -1,0 +1,1 @@
+"""What lies above the line: trained, in the only loop there is."""

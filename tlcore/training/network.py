@@ -1,0 +1,113 @@
+"""The trained part of a model: stages above the line, pool, standardised features, head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from tlcore.contracts import Backbone, Plan, State
+from tlcore.errors import PluginError
+from tlcore.features.first_pass import FEATURES, StateReader
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["HEAD", "Standardise", "Upper"]
+
+HEAD = "head"
+
+
+class Standardise(nn.Module):
+    """Shifts and scales features by the training split's mean and deviation, kept in buffers.
+
+    Without it the usual Adam settings are far from what logistic regression reaches on the same features.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def fit(self, batches: Sequence[Tensor]) -> None:
+        """Set mean and deviation from the training split's features (N_i, features); constant ones stay unscaled."""
+        values = torch.cat([batch.double() for batch in batches])
+        deviation = values.std(dim=0, correction=0)
+        constant = deviation <= 1e-6 * values.abs().amax(dim=0).clamp(min=1e-30)
+        self.mean.copy_(values.mean(dim=0))
+        self.deviation.copy_(torch.where(constant, torch.ones_like(deviation), deviation))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the standardised features, in fp32."""
+        return (features.float() - self.mean) / self.deviation
+
+
+class Upper(nn.Module):
+    """Everything above the line, from states to outputs.
+
+    Raises:
+        PluginError: the adapter's plan does not fit the backbone.
+    """
+
+    def __init__(self, backbone: Backbone, plan: Plan) -> None:
+        super().__init__()
+        names = list(backbone.stages)
+        if not 0 <= plan.freeze_line <= len(names):
+            raise PluginError(f"the adapter drew its line at {plan.freeze_line}, outside of 0 to {len(names)}")
+        self.line = plan.freeze_line
+        self.names = names[self.line :]
+        stages = {name: backbone.stages[name].requires_grad_(True) for name in self.names}
+        for injection in plan.injections:
+            if injection.stage not in stages:
+                raise PluginError(f"the adapter changes {injection.stage!r}, which is no stage above its line")
+            stages[injection.stage] = injection.apply(stages[injection.stage])
+        self.stages = nn.ModuleList(stages.values())
+        self.standardise = Standardise(backbone.feature_dim)
+        self.head = plan.head
+        self._pool = backbone.pool
+        self._phases = sorted(plan.schedule, key=lambda phase: phase.epoch)
+        self._flags = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return what is trained by name: the stages above the line, and the head."""
+        return {**dict(zip(self.names, self.stages, strict=True)), HEAD: self.head}
+
+    def features(self, state: State) -> Tensor:
+        """Return the pooled features (N, feature_dim)."""
+        if FEATURES in state and not self.names:
+            return state[FEATURES]
+        for stage in self.stages:
+            state = stage(state)
+        return self._pool(state)
+
+    def forward(self, state: State) -> Tensor:
+        """Return the head's outputs (N, outputs); the head computes in fp32 whatever the precision below it."""
+        features = self.features(state)
+        with torch.autocast(features.device.type, enabled=False):
+            outputs: Tensor = self.head(self.standardise(features))
+        return outputs
+
+    def enter_epoch(self, epoch: int) -> None:
+        """Switch to training mode; stages that the schedule holds back until a later epoch stay as they are."""
+        self.train()
+        current = [phase.first_trained for phase in self._phases if phase.epoch <= epoch]
+        held = max(0, current[-1] - self.line) if current else 0
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self._flags[name])
+        for stage in self.stages[:held]:
+            stage.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def fit_standardisation(self, reader: StateReader, batches: Sequence[Sequence[str]], device: torch.device) -> None:
+        """Measure the training split's features as the pre-trained network gives them."""
+        self.eval()
+        found = []
+        for ids in batches:
+            state = {name: tensor.to(device) for name, tensor in reader.batch(ids).items()}
+            found.append(self.features(state).float().cpu())
+        self.standardise.fit(found)
