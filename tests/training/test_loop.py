@@ -1,0 +1,208 @@
+"""The loop: order and dropout from the position alone, frozen stays frozen, nothing non-finite reaches the weights."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
+from tlcore.features.first_pass import FreshStates
+from tlcore.recipe import SGD, Adam, AdamW, RMSprop, TrainSection
+from tlcore.training.checkpoints import Checkpoints
+from tlcore.training.device import accelerator_for
+from tlcore.training.loop import Trainer
+from tlcore.training.network import Standardise, Upper
+from tlcore.training.optimizers import lr_factor, optimizer_for
+
+
+class Dense(nn.Module):
+    """A stage with batch statistics and dropout, so that a wrong mode shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.dropout = nn.Dropout(0.3)
+
+    def forward(self, state):
+        return {"hidden": self.dropout(torch.tanh(self.norm(self.linear(state["hidden"]))))}
+
+
+class Small:
+    """Three stages over three numbers."""
+
+    feature_dim = 3
+
+    def __init__(self):
+        torch.manual_seed(3)
+        self.stages = {"bottom": Dense(), "middle": Dense(), "top": Dense()}
+
+    def prepare(self, examples, view=None):
+        return {"hidden": torch.tensor([example.input for example in examples])}
+
+    def pool(self, state):
+        return state["hidden"]
+
+
+def examples(count, split="train"):
+    rng = torch.Generator().manual_seed(len(split))
+    rows = torch.randn(count, 3, generator=rng)
+    return [
+        Example(f"{split}{n}", tuple(row.tolist()), "up" if row[0] > 0 else "down", split) for n, row in enumerate(rows)
+    ]
+
+
+def section(**changes):
+    return dataclasses.replace(TrainSection(), **{"epochs": 3, "batch_size": 8, **changes})
+
+
+def trainer(plan=None, backbone=None, train=None, **changes):
+    backbone = backbone or Small()
+    plan = plan or Plan(freeze_line=0, head=nn.Linear(3, 2))
+    train = train or examples(20)
+    task = Classification()
+    task.fit([example.label for example in train])
+    everything = {example.id: example for example in [*train, *examples(10, "validation")]}
+    upper = Upper(backbone, plan)
+    reader = FreshStates(backbone, everything)
+    return Trainer(upper, plan, reader, task, section(**changes), accelerator_for("cpu", "fp32"), seed=5), train
+
+
+def trained(tmp_path, **given):
+    one, train = trainer(**given)
+    one.fit_standardisation(train)
+    result = one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
+    return one, result
+
+
+def state(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def test_two_runs_are_equal_bit_for_bit_whatever_the_global_generator(tmp_path):
+    torch.manual_seed(0)
+    plan = lambda: Plan(freeze_line=0, head=_head())  # noqa: E731
+    first, one = trained(tmp_path / "a", plan=plan())
+    torch.manual_seed(99)
+    torch.rand(7)
+    second, other = trained(tmp_path / "b", plan=plan())
+    assert [record["train"]["loss"] for record in one.history] == [record["train"]["loss"] for record in other.history]
+    assert all(torch.equal(a, b) for a, b in zip(state(first.bare).values(), state(second.bare).values(), strict=True))
+
+
+def _head():
+    head = nn.Linear(3, 2)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def test_only_what_lies_above_the_line_is_changed(tmp_path):
+    backbone = Small()
+    before = {name: state(stage) for name, stage in backbone.stages.items()}
+    trained(tmp_path, backbone=backbone, plan=Plan(freeze_line=2, head=nn.Linear(3, 2)))
+    for name in ("bottom", "middle"):
+        assert all(torch.equal(value, before[name][key]) for key, value in backbone.stages[name].state_dict().items())
+    assert not torch.equal(backbone.stages["top"].linear.weight, before["top"]["linear.weight"])
+
+
+def test_a_schedule_holds_a_stage_back_with_its_statistics_then_lets_it_go(tmp_path):
+    backbone = Small()
+    schedule = (Phase(epoch=0, first_trained=2), Phase(epoch=2, first_trained=1))
+    one, train = trainer(backbone=backbone, plan=Plan(freeze_line=1, head=nn.Linear(3, 2), schedule=schedule))
+    one.fit_standardisation(train)
+    seen = []
+    begin = state(backbone.stages["middle"])
+
+    def look(epoch, record):
+        seen.append(
+            all(torch.equal(value, begin[key]) for key, value in backbone.stages["middle"].state_dict().items())
+        )
+
+    one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), look)
+    assert seen == [True, True, False]
+
+
+def test_the_best_epoch_is_the_earliest_of_equals_and_is_what_remains(tmp_path):
+    one, result = trained(tmp_path, epochs=12)
+    scores = [record["validation"]["macro_f1"] for record in result.history]
+    assert result.best_epoch == scores.index(max(scores)) + 1
+    assert one.scores(examples(10, "validation"))["macro_f1"] == max(scores)
+    assert [record["epoch"] for record in result.history if record["best"]][-1] == result.best_epoch
+
+
+@pytest.mark.parametrize("where", ["input", "weight"])
+def test_a_value_that_is_not_finite_stops_before_the_step_with_the_examples(tmp_path, where):
+    train = examples(20)
+    if where == "input":
+        train[4] = dataclasses.replace(train[4], input=(float("nan"), 0.0, 0.0))
+    one, train = trainer(train=train)
+    if where == "weight":
+        with torch.no_grad():
+            one.bare.head.weight[0, 0] = float("inf")
+    before = state(one.bare.head)
+    with pytest.raises(NumericError, match="the step was not taken") as caught:
+        one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
+    if where == "input":
+        assert "train4" in caught.value.where
+    else:
+        assert all(torch.equal(value, before[key]) for key, value in one.bare.head.state_dict().items())
+
+
+def test_standardised_features_have_mean_zero_and_deviation_one_and_dead_ones_stay():
+    values = torch.randn(500, 4) * torch.tensor([1.0, 100.0, 1e-3, 0.0]) + torch.tensor([5.0, -50.0, 1.0, 7.0])
+    standardise = Standardise(4)
+    standardise.fit([values[:100], values[100:]])
+    out = standardise(values)
+    assert torch.allclose(out.mean(0), torch.zeros(4), atol=1e-3)
+    assert torch.allclose(out.std(0)[:3], torch.ones(3), atol=1e-2)
+    assert torch.equal(out[:, 3], torch.zeros(500))
+
+
+def test_the_rate_at_a_step_is_a_function_of_the_step():
+    options = type("Options", (), {"step_size": 2, "gamma": 0.1, "warmup_steps": 4})()
+    factor = lr_factor("step", options, steps_per_epoch=10)
+    assert [factor(step) for step in (0, 1, 3, 19)] == [0.25, 0.5, 1.0, 1.0]
+    assert [round(factor(step), 6) for step in (20, 39, 40)] == [0.1, 0.1, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("sgd", SGD()), ("rmsprop", RMSprop()), ("adam", Adam()), ("adamw", AdamW())]
+)
+def test_each_optimizer_gives_each_part_its_own_rate(name, options):
+    parts = {"top": nn.Linear(2, 2), "head": nn.Linear(2, 2)}
+    optimizer = optimizer_for(name, options, parts, (ParameterGroup("top", 0.1, 0.0), ParameterGroup("head", 2.0)))
+    rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {"top": pytest.approx(options.lr * 0.1), "head": pytest.approx(options.lr * 2)}
+    assert optimizer.param_groups[0]["weight_decay"] == 0.0
+
+
+def test_a_group_for_a_frozen_part_is_refused():
+    with pytest.raises(UsageError, match="'bottom', which is not trained"):
+        trainer(plan=Plan(freeze_line=2, head=nn.Linear(3, 2), parameter_groups=(ParameterGroup("bottom"),)))
+
+
+def test_a_line_outside_of_the_network_is_refused():
+    with pytest.raises(PluginError, match="outside of 0 to 3"):
+        Upper(Small(), Plan(freeze_line=4, head=nn.Linear(3, 2)))
+
+
+def test_runs_of_different_precision_work_in_one_process(tmp_path):
+    assert accelerator_for("cpu", "bf16").mixed_precision == "bf16"
+    assert accelerator_for("cpu", "fp32").mixed_precision == "no"
+    assert accelerator_for("cpu", "auto").mixed_precision == "no"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_absent_and_a_precision_that_does_not_fit_are_usage_errors():
+    with pytest.raises(UsageError, match="no CUDA device"):
+        accelerator_for("cuda", "fp32")
+    with pytest.raises(UsageError, match="fp16"):
+        accelerator_for("cpu", "fp16")
+
+
+def test_several_processes_are_refused_rather_than_ignored(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="2 processes"):
+        accelerator_for("cpu", "fp32")
