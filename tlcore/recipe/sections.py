@@ -1,0 +1,193 @@
+"""The sections of a recipe: their keys, types, limits, defaults and one line on each.
+
+These classes are the only place where a key of tlcore's own is declared; reader, schema and reference follow them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tlcore.specs import option
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULERS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Choice",
+    "Constant",
+    "DataSection",
+    "EvaluateSection",
+    "HoldoutSection",
+    "RMSprop",
+    "Recipe",
+    "Step",
+    "TrainSection",
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A named thing with its options.
+
+    ``name`` is ``plugin/name`` for what plugins offer and plain for tlcore's own (``adam``); ``options`` is an
+    instance of the options class that goes with it; ``spec`` is the plugin's record.
+    """
+
+    name: str
+    options: Any
+    spec: Any = field(default=None, compare=False, repr=False)
+
+
+def _about(help: str, kind: str | None = None) -> dict[str, str]:  # noqa: A002 - as in tlcore.option
+    """Return what is known of a key whose value is a section; ``kind`` says among what the section chooses."""
+    return {"help": help} if kind is None else {"help": help, "kind": kind}
+
+
+_LR_HELP = "Learning rate."
+_DECAY_HELP = "Weight decay."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent with momentum."""
+
+    lr: float = option(1e-2, _LR_HELP, gt=0)
+    momentum: float = option(0.9, "How much of the last step is kept.", ge=0, lt=1)
+    weight_decay: float = option(0.0, _DECAY_HELP, ge=0)
+    nesterov: bool = option(False, "Look ahead along the momentum (Nesterov).")
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop:
+    """Gradients divided by a running mean of their size."""
+
+    lr: float = option(1e-3, _LR_HELP, gt=0)
+    alpha: float = option(0.99, "How much of the running mean of squared gradients is kept.", ge=0, lt=1)
+    momentum: float = option(0.0, "How much of the last step is kept.", ge=0, lt=1)
+    weight_decay: float = option(0.0, _DECAY_HELP, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adaptive moments; the usual choice for a new head."""
+
+    lr: float = option(1e-3, _LR_HELP, gt=0)
+    beta1: float = option(0.9, "How much of the running mean of gradients is kept.", ge=0, lt=1)
+    beta2: float = option(0.999, "How much of the running mean of squared gradients is kept.", ge=0, lt=1)
+    weight_decay: float = option(0.0, "Weight decay, added to the gradients.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with weight decay apart from the gradients; the usual choice for fine-tuning."""
+
+    lr: float = option(1e-3, _LR_HELP, gt=0)
+    beta1: float = option(0.9, "How much of the running mean of gradients is kept.", ge=0, lt=1)
+    beta2: float = option(0.999, "How much of the running mean of squared gradients is kept.", ge=0, lt=1)
+    weight_decay: float = option(0.01, "Weight decay, apart from the gradients.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """The learning rate stays as it is, after a linear warm-up if there is one."""
+
+    warmup_steps: int = option(0, "Steps in which the learning rate rises from 0.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The learning rate falls by a factor every few epochs, after a linear warm-up if there is one."""
+
+    step_size: int = option(7, "Epochs from one fall to the next.", ge=1)
+    gamma: float = option(0.1, "Factor by which it falls.", gt=0, le=1)
+    warmup_steps: int = option(0, "Steps in which the learning rate rises from 0.", ge=0)
+
+
+OPTIMIZERS: dict[str, type] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
+SCHEDULERS: dict[str, type] = {"constant": Constant, "step": Step}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldoutSection:
+    """Shares taken from the training examples where the data come without such a split.
+
+    Who belongs to a share is decided by a hash of the example's identity, so it stays where it is when data is added.
+    """
+
+    validation: float = option(0.15, "Share that picks the best epoch.", gt=0, lt=1)
+    test: float = option(0.15, "Share that is read once, at the end.", gt=0, lt=1)
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on: their sum must be below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """Where the examples come from; the options of the source stand beside these keys."""
+
+    source: Choice = field(metadata=_about("Where the examples come from (`tl list data`).", "data"))
+    holdout: HoldoutSection = field(
+        default=HoldoutSection(), metadata=_about("Shares held out where the source gives no split.")
+    )
+    max_bad: int | float | None = option(
+        None,
+        "How many unreadable examples are skipped before the run stops: a count, or a share below 1. "
+        "Unset: 1 % or 10, whichever is more.",
+        ge=0,
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_bad, float) and self.max_bad >= 1:
+            raise ValueError(f"max_bad: a share is below 1, got {self.max_bad}; a count is a whole number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSection:
+    """How what lies above the line is trained."""
+
+    epochs: int = option(25, "How often the training examples are gone through.", ge=1)
+    batch_size: int = option(32, "Examples in one training step.", ge=1)
+    optimizer: Choice = field(
+        default=Choice("adam", Adam()), metadata=_about("How the weights follow the gradients.", "optimizer")
+    )
+    scheduler: Choice = field(
+        default=Choice("constant", Constant()), metadata=_about("How the learning rate changes.", "scheduler")
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16", "no"] = option(
+        "auto", "Number format of the computation; `auto` picks what the device is good at, `no` is `fp32`."
+    )
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where it is computed; `auto` takes a GPU if there is one.")
+
+    def __post_init__(self) -> None:
+        if self.precision == "no":
+            object.__setattr__(self, "precision", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSection:
+    """What is written about the result."""
+
+    report: Literal["html", "none"] = option("html", "`html` writes report.html, one file that opens in any browser.")
+    mistakes: int = option(12, "How many of the most confident mistakes the report shows.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole run, resolved: every key has its value."""
+
+    name: str = option("", "Names the folder below runs/; the file's name unless given.")
+    task: Choice = field(metadata=_about("What is predicted and how it is scored (`tl list tasks`).", "task"))
+    data: DataSection = field(metadata=_about("Where the examples come from (`tl list data`)."))
+    backbone: Choice = field(metadata=_about("The pre-trained network (`tl list backbones`).", "backbone"))
+    adapter: Choice = field(metadata=_about("What is trained and what stays frozen (`tl list adapters`).", "adapter"))
+    train: TrainSection = field(default=TrainSection(), metadata=_about("How it is trained."))
+    evaluate: EvaluateSection = field(default=EvaluateSection(), metadata=_about("What is written about the result."))
+    seed: int = option(0, "Decides everything that is drawn by chance.", ge=0)

@@ -1,0 +1,208 @@
+"""What tlcore relies on in a backbone, above all that a row depends on nothing but its own example."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlcore.contracts import Backbone, Example, State, View
+from tlcore.errors import UsageError
+from tlcore.specs import BackboneSpec
+from tlcore.testing.promises import (
+    are_equal,
+    json_able,
+    parameters_of,
+    require,
+    require_same_row,
+    room,
+    smoke_options,
+)
+
+__all__ = ["check_backbone"]
+
+
+def check_backbone(spec: BackboneSpec, folder: Path) -> None:
+    """Check a backbone on its own samples: description, preparation, stages, pooling, training, saving."""
+    import torch
+
+    options = smoke_options(spec, folder)
+    samples = list(spec.samples(room(folder)))
+    require(len(samples) > 1, "samples gives fewer than two examples, so rows cannot be compared")
+    require(all(isinstance(one, Example) for one in samples), "samples gives something that is no Example")
+    backbone: Backbone = spec.build(options, None)
+    _check_description(backbone)
+    _check_preparation(backbone, samples)
+    for stage in backbone.stages.values():
+        stage.eval()
+    with torch.inference_mode():
+        _check_rows(backbone, samples)
+        _check_saving(spec, options, backbone, samples, room(folder))
+    _check_mixing(backbone, samples)
+    _check_training(backbone, samples)
+
+
+def _check_description(backbone: Backbone) -> None:
+    from torch import nn
+
+    stages = backbone.stages
+    require(isinstance(stages, Mapping) and bool(stages), "stages is no mapping with at least one stage")
+    for name, stage in stages.items():
+        require(isinstance(name, str) and name.strip() == name != "", f"{name!r} is no name for a stage")
+        require(isinstance(stage, nn.Module), f"the stage {name} is no torch.nn.Module")
+    require(
+        isinstance(backbone.feature_dim, int) and backbone.feature_dim > 0,
+        f"feature_dim is {backbone.feature_dim!r}, no positive whole number",
+    )
+    json_able(backbone.preparation, "preparation")
+    require(isinstance(backbone.lora_targets, Mapping), "lora_targets is no mapping")
+    for name, targets in backbone.lora_targets.items():
+        require(name in stages, f"lora_targets names {name!r}, which is no stage")
+        absent = set(targets) - set(dict(stages[name].named_modules()))
+        require(not absent, f"lora_targets: stage {name} has no module {', '.join(sorted(absent))}")
+
+
+def _check_preparation(backbone: Backbone, samples: Sequence[Example]) -> None:
+    import torch
+
+    from tlcore.features.batching import unstacked
+
+    for view in (None, View(seed=1, number=0)):
+        what = "prepare" if view is None else "prepare with a view"
+        generators = (torch.random.get_rng_state(), random.getstate())
+        state = backbone.prepare(samples, view)
+        _check_state(state, len(samples), what)
+        require(all(value.device.type == "cpu" for value in state.values()), f"{what} leaves the CPU")
+        if "mask" in state:
+            empty = [one.id for one, row in zip(samples, state["mask"], strict=True) if not bool(row.any())]
+            require(not empty, f"{what} marks no place at all for {', '.join(empty)}")
+        again = backbone.prepare(samples, view)
+        require(are_equal(state, again), f"{what} gives other values the second time")
+        untouched = torch.equal(generators[0], torch.random.get_rng_state()) and generators[1] == random.getstate()
+        require(untouched, f"{what} draws from a global random generator; draw from one made from view and id")
+        for example, row in zip(samples, unstacked(state), strict=True):
+            [alone] = unstacked(backbone.prepare([example], view))
+            require_same_row(row, alone, f"{what}: example {example.id} differs when it is prepared alone")
+
+
+def _check_rows(backbone: Backbone, samples: Sequence[Example]) -> None:
+    """Check that a row is the same alone, beside others, padded, beside dummy rows, and after it was stored."""
+    import torch
+
+    from tlcore.features.batching import Buckets, ragged_names, unstacked
+
+    state = backbone.prepare(samples)
+    if "mask" in state:
+        lengths = {int(row.sum()) for row in state["mask"].bool()}
+        require(len(lengths) > 1, "samples are all of one length, so that padding cannot be checked")
+    before = parameters_of(backbone)
+    expected = dict(_steps(backbone, state))
+    finite = all(
+        bool(torch.isfinite(value).all()) for rows in expected.values() for row in rows for value in row.values()
+    )
+    require(finite, "a value for one of the samples is not finite")
+
+    def compare(steps: Iterator[tuple[str, list[State]]], numbers: Sequence[int], way: str) -> None:
+        for step, rows in steps:
+            for n, row in zip(numbers, rows, strict=False):  # rows that fill up have no number
+                require_same_row(expected[step][n], row, f"{step}: example {samples[n].id} differs when computed {way}")
+
+    every = range(len(samples))
+    compare(_steps(backbone, state), every, "a second time")
+    compare(_steps(backbone, state, stored=True), every, "from rows that were stored after each stage")
+    for n in every:
+        compare(_steps(backbone, backbone.prepare([samples[n]])), [n], "alone")
+    buckets: Buckets[int] = Buckets(ragged_names(state))
+    batches = [batch for n, row in enumerate(unstacked(state)) for batch in buckets.add(n, row)]
+    for numbers, batch in [*batches, *buckets.rest()]:
+        compare(_steps(backbone, batch), numbers, "in a batch that is padded and filled up with rows of zeros")
+    require(are_equal(before, parameters_of(backbone)), "computing in evaluation mode changes parameters or buffers")
+
+
+def _steps(backbone: Backbone, state: State, *, stored: bool = False) -> Iterator[tuple[str, list[State]]]:
+    """Yield the single rows after preparation, each stage and pool; ``stored`` takes batches apart in between."""
+    from tlcore.features.batching import ragged_names, stacked, unstacked
+
+    count = len(next(iter(state.values())))
+    yield "preparation", unstacked(state)
+    for name, stage in backbone.stages.items():
+        if stored:
+            state = stacked(unstacked(state), ragged_names(state), count=count)
+        state = stage({key: value.clone() for key, value in state.items()})
+        _check_state(state, count, f"stage {name}")
+        yield f"stage {name}", unstacked(state)
+    pooled = backbone.pool(state)
+    shape = (count, backbone.feature_dim)
+    require(pooled.shape == shape, f"pool gives the shape {tuple(pooled.shape)}, not (N, feature_dim) = {shape}")
+    require(pooled.is_floating_point(), f"pool gives {pooled.dtype}")
+    yield "pool", [{"features": row} for row in pooled]
+
+
+def _check_state(state: Any, count: int, what: str) -> None:
+    import torch
+
+    require(isinstance(state, dict) and bool(state), f"{what} gives no dict of tensors")
+    for name, value in state.items():
+        require(isinstance(name, str), f"{what}: {name!r} is no name for a tensor")
+        require(isinstance(value, torch.Tensor), f"{what}: {name} is no tensor")
+        require(value.dim() > 0 and len(value) == count, f"{what}: the first dimension of {name} is not N = {count}")
+    if "mask" in state:
+        mask = state["mask"]
+        require(mask.dim() == 2, f"{what}: mask has the shape {tuple(mask.shape)}, not (N, T)")
+        require(bool(((mask == 0) | (mask == 1)).all()), f"{what}: mask holds more than 0 and 1")
+        plain = [name for name, value in state.items() if value.dim() > 1 and value.shape[1] != mask.shape[1]]
+        require(
+            not plain,
+            f"{what}: beside a mask (N, T) the second dimension of {', '.join(plain)} must be T: as it is, a batch "
+            "whose T happens to be the same would be taken for ragged",
+        )
+
+
+def _check_saving(
+    spec: BackboneSpec, options: Any, backbone: Backbone, samples: Sequence[Example], folder: Path
+) -> None:
+    backbone.save(folder)
+    again: Backbone = spec.build(options, folder)
+    require(list(again.stages) == list(backbone.stages), "built from what save wrote, it has other stages")
+    require(dict(again.preparation) == dict(backbone.preparation), "built from what save wrote, it prepares otherwise")
+    for name, stage in backbone.stages.items():
+        shapes, other = ({k: v.shape for k, v in one.state_dict().items()} for one in (stage, again.stages[name]))
+        require(shapes == other, f"built from what save wrote, stage {name} has other parameters or buffers")
+        again.stages[name].load_state_dict(stage.state_dict())
+        again.stages[name].eval()
+    found = _steps(again, again.prepare(samples))
+    for (step, rows), (_, others) in zip(_steps(backbone, backbone.prepare(samples)), found, strict=True):
+        for one, row, other in zip(samples, rows, others, strict=True):
+            require_same_row(row, other, f"{step}: example {one.id} differs after save, build and loading all tensors")
+
+
+def _check_mixing(backbone: Backbone, samples: Sequence[Example]) -> None:
+    import torch
+
+    targets = torch.eye(2)[torch.arange(len(samples)) % 2]
+    try:
+        state, mixed = backbone.mix(backbone.prepare(samples), targets, torch.Generator().manual_seed(0))
+    except UsageError:
+        return
+    _check_state(state, len(samples), "mix")
+    require(mixed.shape == targets.shape, f"mix gives targets of the shape {tuple(mixed.shape)}")
+
+
+def _check_training(backbone: Backbone, samples: Sequence[Example]) -> None:
+    """Check that every stage that has parameters can be trained: a gradient reaches it."""
+    import torch
+
+    state = backbone.prepare(samples)
+    for stage in backbone.stages.values():
+        state = stage.train().requires_grad_(True)(state)
+    pooled = backbone.pool(state)
+    require(pooled.requires_grad or not parameters_of(backbone), "no gradient flows from pool into the stages")
+    if pooled.requires_grad:
+        pooled.square().sum().backward()
+    for name, stage in backbone.stages.items():
+        gradients = [parameter.grad for parameter in stage.parameters()]
+        reached = [gradient for gradient in gradients if gradient is not None]
+        require(bool(reached) or not gradients, f"no gradient reaches stage {name}: it could not be trained")
+        finite = all(bool(torch.isfinite(gradient).all()) for gradient in reached)
+        require(finite, f"a gradient in stage {name} is not finite")
