@@ -43,7 +43,7 @@ class Plugin:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.distribution} {self.version})"
+        return f"{self.name} ({f'{self.distribution} {self.version}'.strip()})"
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class PluginHost:
 
 
 def _declaration(point: EntryPoint) -> Plugin:
-    dist = point.dist
-    return Plugin(point.name, point.value, dist.name if dist else "unknown", dist.version if dist else "unknown")
+    name, version = (point.dist.name, point.dist.version) if point.dist else ("no distribution", "")
+    return Plugin(point.name, point.value, name, version)
 
 
 def _allowed(plugin: Plugin, wanted: str | None) -> bool:

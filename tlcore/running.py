@@ -29,7 +29,7 @@ from tlcore.provenance import (
     peak_memory,
 )
 from tlcore.publishing import publish_file
-from tlcore.recipe import Recipe, plain, read_recipe
+from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Run:
         with self.clock.phase("backbone"):
             task, task_state, backbone, plan = self._parts(dataset)
         self.folder = _new_folder(out, self.recipe.name, self.started)
-        self._write("recipe.yaml", _yaml(self.plain))
+        self._write("recipe.yaml", recipe_yaml(self.recipe))
         self._tell(
             "tl_run_started",
             RunStarted(folder=self.folder, recipe=self.plain, counts=dataset.counts(), notes=tuple(dataset.notes)),
@@ -339,9 +339,3 @@ def _json(value: Any) -> str:
 
 def _json_line(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))

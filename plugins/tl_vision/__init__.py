@@ -26,7 +26,14 @@ class VGGOptions:
     )
     output: str | None = option(None, "The last stage to use: block1 to block5, fc6, fc7; block5 unless given.")
     pool: Literal["mean", "max", "flatten"] = option("mean", "How the last map becomes one vector.")
+    resize: int | None = option(
+        None, "Shorter side before the centre is cropped, in pixels; what the weights say unless given.", ge=32, le=2048
+    )
     size: int = option(224, "Height and width of the prepared picture, in pixels.", ge=32, le=1024)
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError(f"resize ({self.resize}) is smaller than size ({self.size})")
 
 
 @hookimpl

@@ -32,7 +32,6 @@ BLOCKS = {
 """Input channels, output channels and convolutions of each block."""
 DENSE = {"fc6": (512 * 7 * 7, 4096), "fc7": (4096, 4096)}
 DEFAULT_OUTPUT = "block5"
-RESIZE_OVER_CROP = 256 / 224
 
 
 class Block(nn.Sequential):
@@ -86,6 +85,7 @@ class VGG16(Backbone):
         self._source = source
         self._pool = options.pool
         self._size = options.size
+        self._resize = options.resize or round(options.size * source.margin)
         channels = DENSE[output][1] if output in DENSE else BLOCKS[output][1]
         side = options.size // 2 ** len(used)
         self.feature_dim = channels * side * side if options.pool == "flatten" and output in BLOCKS else channels
@@ -127,12 +127,13 @@ class VGG16(Backbone):
 
     def save(self, folder: Path) -> None:
         """Write which stages the weights had and how they expect a picture."""
-        kept = {"dense": self._source.dense, "mean": self._source.mean, "std": self._source.std}
+        kept = {
+            "dense": self._source.dense,
+            "mean": self._source.mean,
+            "std": self._source.std,
+            "margin": self._source.margin,
+        }
         (folder / "vgg.json").write_text(json.dumps(kept), "utf-8")
-
-    @property
-    def _resize(self) -> int:
-        return round(self._size * RESIZE_OVER_CROP)
 
     def _prepared(self, source: Any) -> Tensor:
         pixels = functional.pil_to_tensor(decoded(source))
@@ -175,4 +176,6 @@ def _of_stage(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _kept(folder: Path) -> Source:
     kept = json.loads((folder / "vgg.json").read_text("utf-8"))
-    return Source(None, str(folder), bool(kept["dense"]), tuple(kept["mean"]), tuple(kept["std"]))
+    return Source(
+        None, str(folder), bool(kept["dense"]), tuple(kept["mean"]), tuple(kept["std"]), float(kept["margin"])
+    )

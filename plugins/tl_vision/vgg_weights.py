@@ -20,6 +20,7 @@ IMAGENET_FEATURES_DIGEST = "70db53369863ed4bfc552369c0ebd3d21cac3a40c34dd2009c7b
 IMAGENET_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 CAFFE_MEAN, CAFFE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCHVISION_MARGIN = 256 / 224
 NAMES = ("imagenet-features", "imagenet", "random")
 DEMO = "tlcore[demo]"
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -35,6 +36,8 @@ class Source:
     dense: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    margin: float
+    """How much longer the shorter side is than the square that is cropped from the centre."""
 
 
 def found(weights: Path | str) -> Source:
@@ -45,16 +48,18 @@ def found(weights: Path | str) -> Source:
         UsageError: no such name.
     """
     if weights == "random":
-        return Source(None, "random", True, IMAGENET_MEAN, IMAGENET_STD)
+        return Source(None, "random", True, IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_MARGIN)
     if weights == "imagenet-features":
-        return Source(_original_convolutions(), "imagenet-features", False, CAFFE_MEAN, CAFFE_STD)
+        return Source(_original_convolutions(), "imagenet-features", False, CAFFE_MEAN, CAFFE_STD, 1.0)
     if weights == "imagenet":
         path = download(IMAGENET_URL, digest_prefix="397923af")
-        return Source(_of_vgg16(read_tensors(path), path), str(path), True, IMAGENET_MEAN, IMAGENET_STD)
+        return Source(
+            _of_vgg16(read_tensors(path), path), str(path), True, IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_MARGIN
+        )
     if isinstance(weights, Path):
         tensors = _of_vgg16(read_tensors(weights), weights)
         dense = "classifier.0.weight" in tensors and "classifier.3.weight" in tensors
-        return Source(tensors, str(weights), dense, IMAGENET_MEAN, IMAGENET_STD)
+        return Source(tensors, str(weights), dense, IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_MARGIN)
     meant = nearest(weights, NAMES)
     raise UsageError(
         f"backbone.weights: {weights!r} is neither a file here nor a name",

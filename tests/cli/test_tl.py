@@ -190,7 +190,7 @@ def test_list_shows_each_kind_with_short_names(place):
     assert "\n  ear " in blocks["backbones"]
     assert "\n  line " in blocks["adapters"]
     assert "\x1b" not in result.stdout
-    assert "ear " not in tl(place, "list", "adapters").stdout
+    assert "The ear" not in tl(place, "list", "adapters").stdout
 
 
 def test_list_writes_a_name_in_full_where_it_is_ambiguous(place):
@@ -340,6 +340,12 @@ def test_columns_fit_and_wrap():
     assert lines[0] == "key        meaning"
     assert lines[2].startswith(" " * 11 + "word")
     assert lines[-1] == "x y\\x1b    z"
+
+
+def test_columns_that_leave_no_room_put_the_last_one_below():
+    lines = columns([("k" * 80, "word " * 30)], ("key", "meaning")).splitlines()
+    assert lines[:2] == ["key", "k" * 80]
+    assert all(line.startswith("    word") and len(line) <= 100 for line in lines[2:])
 
 
 def test_harmless_keeps_letters_of_all_languages():

@@ -35,11 +35,15 @@ def columns(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: st
     cells = [[harmless(cell).replace("\n", " ") for cell in row] for row in ([heads] if heads else []) + list(rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
     start = len(indent) + sum(widths) + 2 * len(widths)
-    below = start > width() * 0.6
+    below = start > width() * 0.7
+    margin = indent + "    " if below else " " * start
     lines = []
-    for row in cells:
+    for number, row in enumerate(cells):
         front = indent + "".join(cell.ljust(size + 2) for cell, size in zip(row, widths, strict=False))
-        margin = indent + "    " if below else " " * start
-        wrapped = textwrap.wrap(row[-1], width(), initial_indent=margin, subsequent_indent=margin) or [""]
-        lines += [front.rstrip(), *wrapped] if below else [(front + wrapped[0][start:]).rstrip(), *wrapped[1:]]
-    return "\n".join(line for line in lines if line.strip())
+        wrapped = textwrap.wrap(row[-1], width(), initial_indent=margin, subsequent_indent=margin) or [margin]
+        if not below:
+            lines += [front + wrapped[0][start:], *wrapped[1:]]
+        else:
+            is_head = bool(heads) and number == 0
+            lines += [front] if is_head else [front, *wrapped]
+    return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -52,7 +52,7 @@ def plugins(
             for kind, offers in offered.items()
             if any(offer.plugin == plugin for offer in offers)
         ]
-        rows.append((plugin.name, plugin.distribution, plugin.version, "; ".join(names) or "offers nothing by name"))
+        rows.append((plugin.name, plugin.distribution, plugin.version, "; ".join(names) or "hears of runs"))
     rows += [(one.name, one.distribution, one.version, "switched off") for one in host.disabled]
     typer.echo(columns(rows, ("plugin", "distribution", "version", "offers")) if rows else "no plugin is installed")
     for failure in host.failures:

@@ -58,7 +58,10 @@ def _summary(recipe: Recipe) -> list[tuple[str, str]]:
         ("data", _choice(recipe.data.source)),
         ("backbone", _choice(recipe.backbone)),
         ("adapter", _choice(recipe.adapter)),
-        ("train", f"{train.epochs} epochs, batches of {train.batch_size}, {train.precision} on device {train.device}"),
+        (
+            "train",
+            f"{train.epochs} epochs, batches of {train.batch_size}, precision {train.precision}, device {train.device}",
+        ),
         ("optimizer", _choice(train.optimizer)),
         ("scheduler", _choice(train.scheduler)),
         ("seed", str(recipe.seed)),

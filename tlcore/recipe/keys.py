@@ -22,7 +22,14 @@ LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
 }
 """Each limit of ``tlcore.option``: how it is tested, written, and called in JSON Schema."""
 
-_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_WORDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    types.NoneType: "null",
+}
 
 
 @dataclass(frozen=True)
@@ -75,31 +82,33 @@ def type_in_words(key: Key) -> str:
     """Return what may stand for a key, such as ``whole number >= 1``."""
     if key.kind is not None:
         return "name, or section"
-    words = _in_words(key.type)
-    limits = " and ".join(f"{LIMITS[name][1]} {value:g}" for name, value in key.limits.items())
-    return f"{words} {limits}" if limits else words
+    return _in_words(key.type, _limits_in_words(key.limits))
 
 
-def _in_words(wanted: Any) -> str:
-    members = members_of(wanted)
-    words = [_member_in_words(member) for member in members if member is not types.NoneType]
-    return " or ".join([*words, "null"] if types.NoneType in members else words)
+def _limits_in_words(limits: Mapping[str, float]) -> str:
+    return " and".join(f" {LIMITS[name][1]} {value:g}" for name, value in limits.items())
 
 
-def _member_in_words(member: Any) -> str:
+def _in_words(wanted: Any, limits: str) -> str:
+    words = [word for member in members_of(wanted) for word in _member_in_words(member, limits)]
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)
+
+
+def _member_in_words(member: Any, limits: str) -> list[str]:
     if get_origin(member) is Literal:
-        return " or ".join("null" if value is None else str(value) for value in get_args(member))
+        return ["null" if value is None else str(value) for value in get_args(member)]
     if get_origin(member) is tuple:
-        return f"list of {_in_words(get_args(member)[0])}"
+        return [f"list of {_in_words(get_args(member)[0], limits)}"]
     if get_origin(member) is dict:
-        return f"section of {_in_words(get_args(member)[1])}"
-    return _WORDS.get(member, "section")
+        return [f"section of {_in_words(get_args(member)[1], limits)}"]
+    word = _WORDS.get(member, "section")
+    return [word + limits if member in (int, float) else word]
 
 
 def _check_type(wanted: Any, owner: str) -> None:
     for member in members_of(wanted):
         arguments = get_args(member)
-        if member in _WORDS or member is types.NoneType or get_origin(member) is Literal:
+        if member in _WORDS or get_origin(member) is Literal:
             continue
         if get_origin(member) is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
             _check_type(arguments[0], owner)

@@ -100,8 +100,9 @@ def _value(node: Node, key: Key, name: str, faults: list[RecipeFault]) -> Any:
                     word: _value(entry.value, inner, f"{name}.{word}", faults) for word, entry in node.entries.items()
                 }
                 return pairs if _all_right(tuple(pairs.values())) is not WRONG else WRONG
-            if dataclasses.is_dataclass(member) and isinstance(member, type):
-                return _nested(node, member, name, faults)
+        options = _options_among(members)
+        if options is not None:
+            return _nested(node, options, name, faults)
     faults.append(RecipeFault(node.at, f"{name}: expected {type_in_words(key)}, got {shown(node)}"))
     return WRONG
 
@@ -112,6 +113,10 @@ def _nested(node: Section, options: type, name: str, faults: list[RecipeFault]) 
     return built(options, read_keys(node, keys, name, faults), node.at, name, faults)
 
 
+def _options_among(members: tuple[Any, ...]) -> type | None:
+    return next((one for one in members if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
+
+
 def _all_right(values: tuple[Any, ...]) -> Any:
     return WRONG if any(value is WRONG for value in values) else values
 
@@ -120,11 +125,9 @@ def _scalar(node: Scalar, key: Key, members: tuple[Any, ...], name: str, faults:
     for reading in _readings(node, members):
         if reading is not _NO:
             return _within_limits(reading, node, key, name, faults)
-    optional = next(
-        (member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)), None
-    )
-    if node.is_null and optional is not None:
-        return _nested(Section({}, node.at), optional, name, faults)
+    options = _options_among(members)
+    if node.is_null and options is not None:
+        return _nested(Section({}, node.at), options, name, faults)
     fault = f"{name}: expected {type_in_words(key)}, got {shown(node)}"
     faults.append(RecipeFault(node.at, fault, _advice(node, members)))
     return WRONG

@@ -21,6 +21,7 @@ __all__ = ["TinyBackbone", "check_adapter"]
 def check_adapter(spec: AdapterSpec, folder: Path) -> None:
     """Check an adapter on a small backbone without modality, for one output and for three."""
     import torch
+    from torch import nn
 
     from tlcore.training.network import HEAD, Upper
 
@@ -30,6 +31,7 @@ def check_adapter(spec: AdapterSpec, folder: Path) -> None:
         before = parameters_of(backbone)
         plan = adapter.plan(backbone, outputs)
         require(isinstance(plan, Plan), f"plan returns {plan!r}, which is no Plan")
+        require(isinstance(plan.head, nn.Module), "the head is no torch.nn.Module")
         require(are_equal(before, parameters_of(backbone)), "plan changes the backbone; changes belong into injections")
         again = adapter.plan(TinyBackbone(), outputs)
         require(again.head is not plan.head, "two plans share one head")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +64,33 @@ def _check_description(backbone: Backbone) -> None:
 
 
 def _check_preparation(backbone: Backbone, samples: Sequence[Example]) -> None:
+    _check_prepared(backbone, samples, None, "prepare")
+    view = View(seed=1, number=0)
+    try:
+        backbone.prepare(samples[:1], view)
+    except UsageError:  # it has no augmented versions
+        return
+    _check_prepared(backbone, samples, view, "prepare with a view")
+
+
+def _check_prepared(backbone: Backbone, samples: Sequence[Example], view: View | None, what: str) -> None:
     import torch
 
     from tlcore.features.batching import unstacked
 
-    for view in (None, View(seed=1, number=0)):
-        what = "prepare" if view is None else "prepare with a view"
-        generators = (torch.random.get_rng_state(), random.getstate())
-        state = backbone.prepare(samples, view)
-        _check_state(state, len(samples), what)
-        require(all(value.device.type == "cpu" for value in state.values()), f"{what} leaves the CPU")
-        if "mask" in state:
-            empty = [one.id for one, row in zip(samples, state["mask"], strict=True) if not bool(row.any())]
-            require(not empty, f"{what} marks no place at all for {', '.join(empty)}")
-        again = backbone.prepare(samples, view)
-        require(are_equal(state, again), f"{what} gives other values the second time")
-        untouched = torch.equal(generators[0], torch.random.get_rng_state()) and generators[1] == random.getstate()
-        require(untouched, f"{what} draws from a global random generator; draw from one made from view and id")
-        for example, row in zip(samples, unstacked(state), strict=True):
-            [alone] = unstacked(backbone.prepare([example], view))
-            require_same_row(row, alone, f"{what}: example {example.id} differs when it is prepared alone")
+    generators = (torch.random.get_rng_state(), random.getstate())
+    state = backbone.prepare(samples, view)
+    _check_state(state, len(samples), what)
+    require(all(value.device.type == "cpu" for value in state.values()), f"{what} leaves the CPU")
+    if "mask" in state:
+        empty = [one.id for one, row in zip(samples, state["mask"], strict=True) if not bool(row.any())]
+        require(not empty, f"{what} marks no place at all for {', '.join(empty)}")
+    require(are_equal(state, backbone.prepare(samples, view)), f"{what} gives other values the second time")
+    untouched = torch.equal(generators[0], torch.random.get_rng_state()) and generators[1] == random.getstate()
+    require(untouched, f"{what} draws from a global random generator; draw from one made from view and id")
+    for example, row in zip(samples, unstacked(state), strict=True):
+        [alone] = unstacked(backbone.prepare([example], view))
+        require_same_row(row, alone, f"{what}: example {example.id} differs when it is prepared alone")
 
 
 def _check_rows(backbone: Backbone, samples: Sequence[Example]) -> None:
@@ -92,51 +99,62 @@ def _check_rows(backbone: Backbone, samples: Sequence[Example]) -> None:
 
     from tlcore.features.batching import Buckets, ragged_names, unstacked
 
-    state = backbone.prepare(samples)
-    if "mask" in state:
-        lengths = {int(row.sum()) for row in state["mask"].bool()}
+    prepared = backbone.prepare(samples)
+    if "mask" in prepared:
+        lengths = {int(row.sum()) for row in prepared["mask"].bool()}
         require(len(lengths) > 1, "samples are all of one length, so that padding cannot be checked")
     before = parameters_of(backbone)
-    expected = dict(_steps(backbone, state))
-    finite = all(
-        bool(torch.isfinite(value).all()) for rows in expected.values() for row in rows for value in row.values()
-    )
-    require(finite, "a value for one of the samples is not finite")
+    states = dict(_steps(backbone, prepared))
+    expected = {step: unstacked(state) for step, state in states.items()}
+    values = [value for rows in expected.values() for row in rows for value in row.values()]
+    require(all(bool(torch.isfinite(value).all()) for value in values), "a value for one of the samples is not finite")
 
-    def compare(steps: Iterator[tuple[str, list[State]]], numbers: Sequence[int], way: str) -> None:
-        for step, rows in steps:
-            for n, row in zip(numbers, rows, strict=False):  # rows that fill up have no number
+    def compare(steps: Iterator[tuple[str, State]], numbers: Sequence[int], way: str) -> None:
+        for step, state in steps:
+            for n, row in zip(numbers, unstacked(state), strict=False):  # rows that fill up have no number
                 require_same_row(expected[step][n], row, f"{step}: example {samples[n].id} differs when computed {way}")
 
     every = range(len(samples))
-    compare(_steps(backbone, state), every, "a second time")
-    compare(_steps(backbone, state, stored=True), every, "from rows that were stored after each stage")
+    compare(_steps(backbone, prepared), every, "a second time")
     for n in every:
         compare(_steps(backbone, backbone.prepare([samples[n]])), [n], "alone")
-    buckets: Buckets[int] = Buckets(ragged_names(state))
-    batches = [batch for n, row in enumerate(unstacked(state)) for batch in buckets.add(n, row)]
+    buckets: Buckets[int] = Buckets(ragged_names(prepared))
+    batches = [batch for n, row in enumerate(unstacked(prepared)) for batch in buckets.add(n, row)]
     for numbers, batch in [*batches, *buckets.rest()]:
         compare(_steps(backbone, batch), numbers, "in a batch that is padded and filled up with rows of zeros")
+    compare(_from_store(backbone, list(states.values())), every, "from rows that were stored below it")
     require(are_equal(before, parameters_of(backbone)), "computing in evaluation mode changes parameters or buffers")
 
 
-def _steps(backbone: Backbone, state: State, *, stored: bool = False) -> Iterator[tuple[str, list[State]]]:
-    """Yield the single rows after preparation, each stage and pool; ``stored`` takes batches apart in between."""
+def _parts(backbone: Backbone) -> list[tuple[str, Callable[[State], State]]]:
+    """Return each stage, then pool, as named functions from State to State."""
+
+    def pool(state: State) -> State:
+        pooled, count = backbone.pool(state), len(next(iter(state.values())))
+        shape = (count, backbone.feature_dim)
+        require(pooled.shape == shape, f"pool gives the shape {tuple(pooled.shape)}, not (N, feature_dim) = {shape}")
+        require(pooled.is_floating_point(), f"pool gives {pooled.dtype}")
+        return {"features": pooled}
+
+    return [*((f"stage {name}", stage) for name, stage in backbone.stages.items()), ("pool", pool)]
+
+
+def _steps(backbone: Backbone, state: State) -> Iterator[tuple[str, State]]:
+    """Yield the state after preparation, each stage, and pool."""
+    count = len(next(iter(state.values())))
+    yield "preparation", state
+    for step, part in _parts(backbone):
+        state = part({name: value.clone() for name, value in state.items()})
+        _check_state(state, count, step)
+        yield step, state
+
+
+def _from_store(backbone: Backbone, states: Sequence[State]) -> Iterator[tuple[str, State]]:
+    """Yield each step computed from the stored rows below it; the top comes first, so none has just been run below."""
     from tlcore.features.batching import ragged_names, stacked, unstacked
 
-    count = len(next(iter(state.values())))
-    yield "preparation", unstacked(state)
-    for name, stage in backbone.stages.items():
-        if stored:
-            state = stacked(unstacked(state), ragged_names(state), count=count)
-        state = stage({key: value.clone() for key, value in state.items()})
-        _check_state(state, count, f"stage {name}")
-        yield f"stage {name}", unstacked(state)
-    pooled = backbone.pool(state)
-    shape = (count, backbone.feature_dim)
-    require(pooled.shape == shape, f"pool gives the shape {tuple(pooled.shape)}, not (N, feature_dim) = {shape}")
-    require(pooled.is_floating_point(), f"pool gives {pooled.dtype}")
-    yield "pool", [{"features": row} for row in pooled]
+    for (step, part), below in reversed(list(zip(_parts(backbone), states, strict=False))):
+        yield step, part(stacked(unstacked(below), ragged_names(below)))
 
 
 def _check_state(state: Any, count: int, what: str) -> None:
@@ -162,19 +180,22 @@ def _check_state(state: Any, count: int, what: str) -> None:
 def _check_saving(
     spec: BackboneSpec, options: Any, backbone: Backbone, samples: Sequence[Example], folder: Path
 ) -> None:
+    from tlcore.features.batching import unstacked
+
     backbone.save(folder)
     again: Backbone = spec.build(options, folder)
     require(list(again.stages) == list(backbone.stages), "built from what save wrote, it has other stages")
     require(dict(again.preparation) == dict(backbone.preparation), "built from what save wrote, it prepares otherwise")
     for name, stage in backbone.stages.items():
-        shapes, other = ({k: v.shape for k, v in one.state_dict().items()} for one in (stage, again.stages[name]))
-        require(shapes == other, f"built from what save wrote, stage {name} has other parameters or buffers")
+        shapes, others = ({k: v.shape for k, v in one.state_dict().items()} for one in (stage, again.stages[name]))
+        require(shapes == others, f"built from what save wrote, stage {name} has other parameters or buffers")
         again.stages[name].load_state_dict(stage.state_dict())
         again.stages[name].eval()
     found = _steps(again, again.prepare(samples))
-    for (step, rows), (_, others) in zip(_steps(backbone, backbone.prepare(samples)), found, strict=True):
-        for one, row, other in zip(samples, rows, others, strict=True):
-            require_same_row(row, other, f"{step}: example {one.id} differs after save, build and loading all tensors")
+    for (step, state), (_, other) in zip(_steps(backbone, backbone.prepare(samples)), found, strict=True):
+        for one, row, again_row in zip(samples, unstacked(state), unstacked(other), strict=True):
+            message = f"{step}: example {one.id} differs after save, build and loading all tensors"
+            require_same_row(row, again_row, message)
 
 
 def _check_mixing(backbone: Backbone, samples: Sequence[Example]) -> None:

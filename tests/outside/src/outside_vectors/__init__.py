@@ -1,4 +1,7 @@
-"""Vectors of numbers as a modality: a task, a backbone and a data source in one small package."""
+"""Vectors of numbers as a modality: two tasks, a backbone and two data sources in one small package.
+
+One of the tasks predicts a number, so that nothing in tlcore may assume classes.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,14 @@ class BlobOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlopeOptions:
+    """Keys of ``data`` for ``slope``."""
+
+    points: int = tlcore.option(200, "How many points there are.", ge=3)
+    noise: float = tlcore.option(0.05, "Standard deviation of the height around the slope.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerceptronOptions:
     """Keys of ``backbone`` for ``perceptron``."""
 
@@ -26,10 +37,16 @@ class PerceptronOptions:
     output: str | None = tlcore.option(None, "The last stage to use; the top one unless given.")
 
 
-def build_task(options):
+def build_classification(options):
     from outside_vectors.network import VectorClassification
 
     return VectorClassification()
+
+
+def build_regression(options):
+    from outside_vectors.network import VectorRegression
+
+    return VectorRegression()
 
 
 def build_backbone(options, saved):
@@ -44,6 +61,12 @@ def build_blobs(options):
     return Blobs(options)
 
 
+def build_slope(options):
+    from outside_vectors.network import Slope
+
+    return Slope(options)
+
+
 def samples(folder: Path):
     return [tlcore.Example(id=str(n), input=(0.1 * n, -0.2 * n)) for n in range(5)]
 
@@ -54,7 +77,14 @@ def tl_tasks():
         name="vector-classification",
         summary="One label for each vector.",
         modality="vector",
-        build=build_task,
+        build=build_classification,
+        smoke=lambda folder: tlcore.NoOptions(),
+    )
+    yield tlcore.TaskSpec(
+        name="vector-regression",
+        summary="One number for each vector.",
+        modality="vector",
+        build=build_regression,
         smoke=lambda folder: tlcore.NoOptions(),
     )
 
@@ -81,4 +111,12 @@ def tl_data_sources():
         options=BlobOptions,
         build=build_blobs,
         smoke=lambda folder: BlobOptions(classes=2, per_class=4),
+    )
+    yield tlcore.DataSourceSpec(
+        name="slope",
+        summary="Points in the plane, labelled with their height on a slope.",
+        modality="vector",
+        options=SlopeOptions,
+        build=build_slope,
+        smoke=lambda folder: SlopeOptions(points=5),
     )

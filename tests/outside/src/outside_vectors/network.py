@@ -2,15 +2,57 @@
 
 import math
 import random
+import statistics
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 import tlcore
 
 
 class VectorClassification(tlcore.Classification):
     """One label for each vector."""
+
+    def preview(self, example):
+        return ", ".join(f"{value:.2f}" for value in example.input)
+
+
+class VectorRegression(tlcore.Task):
+    """One number for each vector, learnt in units of the training labels' deviation."""
+
+    selection = tlcore.Selection("rmse", higher_is_better=False)
+    outputs = 1
+
+    def __init__(self):
+        self.mean, self.deviation = 0.0, 1.0
+
+    def fit(self, labels):
+        if len(set(labels)) < 2:
+            raise tlcore.DataError("every training label is the same number")
+        state = {"mean": statistics.fmean(labels), "deviation": statistics.pstdev(labels)}
+        self.restore(state)
+        return state
+
+    def restore(self, state):
+        self.mean, self.deviation = state["mean"], state["deviation"]
+
+    def encode(self, labels):
+        return torch.tensor([(label - self.mean) / self.deviation for label in labels], dtype=torch.float32)
+
+    def loss(self, outputs, targets):
+        return functional.mse_loss(outputs[:, 0], targets)
+
+    def decode(self, outputs):
+        return {"prediction": (outputs[:, 0].double() * self.deviation + self.mean).tolist()}
+
+    def evaluate(self, outputs, targets):
+        loss = float(self.loss(outputs, targets))
+        rmse = math.sqrt(loss) * self.deviation
+        return tlcore.Evaluation(metrics={"loss": loss, "n": len(targets), "rmse": rmse})
+
+    def mistakes(self, outputs, targets):
+        return (outputs[:, 0] - targets).abs() * self.deviation
 
     def preview(self, example):
         return ", ".join(f"{value:.2f}" for value in example.input)
@@ -39,7 +81,7 @@ class Perceptron(tlcore.Backbone):
         self.stages = {name: Layer(2 if n == 0 else options.width, options.width) for n, name in enumerate(used)}
         self.feature_dim = options.width
         self.preparation = {"numbers": 2}
-        self.lora_targets = {}
+        self.lora_targets = {name: ["dense"] for name in self.stages}
 
     def prepare(self, examples, view=None):
         for example in examples:
@@ -57,7 +99,7 @@ class Perceptron(tlcore.Backbone):
         """Nothing to keep: the options say it all."""
 
 
-class Blobs:
+class Blobs(tlcore.DataSource):
     """Clusters on a circle."""
 
     def __init__(self, options):
@@ -71,3 +113,16 @@ class Blobs:
                 x = math.cos(angle) + rng.gauss(0, self.options.spread)
                 y = math.sin(angle) + rng.gauss(0, self.options.spread)
                 yield tlcore.Example(id=f"{label}-{n}", input=(x, y), label=f"cluster {label}")
+
+
+class Slope(tlcore.DataSource):
+    """Points on a slope in the plane, and how high they lie."""
+
+    def __init__(self, options):
+        self.options = options
+
+    def examples(self):
+        rng = random.Random(0)
+        for n in range(self.options.points):
+            x, y = rng.uniform(-1, 1), rng.uniform(-1, 1)
+            yield tlcore.Example(id=str(n), input=(x, y), label=2 * x - y + rng.gauss(0, self.options.noise))

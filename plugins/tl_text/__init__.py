@@ -1,0 +1,109 @@
+"""Texts: text classification, and BERT from transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tlcore import BackboneSpec, Example, NoOptions, TaskSpec, hookimpl, option
+
+if TYPE_CHECKING:
+    from tlcore import Backbone, Task
+
+TLCORE_API = 1
+
+Pool = Literal["mean", "max", "cls"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TextOptions:
+    output: str | None = option(None, "The last stage to use, such as encoder.3; the top layer unless given.")
+    pool: Pool | None = option(None, "How the tokens of a text become one vector; what the weights say, else mean.")
+    max_length: int | None = option(None, "Tokens of a text that are read; what the weights say unless given.", ge=3)
+    prefix: str = option("", "Put before each text, as some weights expect, such as `query: `.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertOptions(_TextOptions):
+    """Keys of ``backbone`` for ``bert``."""
+
+    weights: Path | str = option(help="Folder of a BertModel checkpoint, or its name on the Hugging Face hub.")
+    revision: str | None = option(None, "Commit or tag on the hub.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniLMOptions(_TextOptions):
+    """Keys of ``backbone`` for ``minilm``."""
+
+    weights: Literal["all-minilm-l6-v2", "random"] = option(
+        "all-minilm-l6-v2", "The pre-trained weights, or `random` ones for the same network."
+    )
+
+
+@hookimpl
+def tl_tasks() -> Iterable[TaskSpec]:
+    """Offer text classification."""
+    yield TaskSpec(
+        name="text-classification",
+        summary="One label for each text.",
+        modality="text",
+        build=_text_classification,
+        smoke=lambda folder: NoOptions(),
+    )
+
+
+@hookimpl
+def tl_backbones() -> Iterable[BackboneSpec]:
+    """Offer BERT, and one small set of weights for it by name."""
+    yield BackboneSpec(
+        name="bert",
+        summary="Any BertModel checkpoint: a folder, or a name on the hub.",
+        modality="text",
+        options=BertOptions,
+        build=_bert,
+        smoke=_tiny_checkpoint,
+        samples=_texts,
+    )
+    yield BackboneSpec(
+        name="minilm",
+        summary="all-MiniLM-L6-v2: a small English BERT made for sentences, out of a package of tlcore[demo].",
+        modality="text",
+        options=MiniLMOptions,
+        build=_minilm,
+        smoke=lambda folder: MiniLMOptions(output="encoder.0"),
+        samples=_texts,
+    )
+
+
+def _text_classification(options: NoOptions) -> Task:
+    from tl_text.task import TextClassification
+
+    return TextClassification()
+
+
+def _bert(options: BertOptions, saved: Path | None) -> Backbone:
+    from tl_text.bert import Bert
+    from tl_text.checkpoint import kept, opened
+
+    return Bert(options, kept(saved) if saved else opened(options.weights, options.revision))
+
+
+def _minilm(options: MiniLMOptions, saved: Path | None) -> Backbone:
+    from tl_text.bert import Bert
+    from tl_text.checkpoint import kept, minilm
+
+    return Bert(options, kept(saved) if saved else minilm(random=options.weights == "random"))
+
+
+def _tiny_checkpoint(folder: Path) -> BertOptions:
+    from tl_text.checkpoint import write_tiny
+
+    write_tiny(folder / "tiny-bert")
+    return BertOptions(weights=folder / "tiny-bert")
+
+
+def _texts(folder: Path) -> Sequence[Example]:
+    texts = ("a good film", "not good", "the film is not a good one at all", "one", "good good good")
+    return [Example(id=str(n), input=text) for n, text in enumerate(texts)]

