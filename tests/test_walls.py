@@ -176,9 +176,12 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
                 yield function
             if function.endswith((".load_state_dict_from_url", "hub.load", ".from_pretrained")):
                 yield function
-            for keyword, harmless in (("trust_remote_code", "False"), ("allow_pickle", "False"), ("shell", "False")):
+            for keyword, harmless in (("trust_remote_code", "False"), ("allow_pickle", "False")):
                 if given.get(keyword, harmless) != harmless:
                     yield f"{function}({keyword}={given[keyword]})"
+            in_a_shell = given.get("shell", "False")
+            if in_a_shell == "True" or (root(function) == "subprocess" and in_a_shell != "False"):
+                yield f"{function}(shell=...)"
             if root(function) in from_torchvision:
                 for keyword in ("weights", "weights_backbone", "pretrained"):
                     if given.get(keyword, "None") not in ("None", "False"):
@@ -204,6 +207,8 @@ from torchvision import models; models.vgg16(weights=models.VGG16_Weights.DEFAUL
 import torchvision; torchvision.models.vgg16(pretrained=True)
 numpy.load(path, allow_pickle=True)
 subprocess.run("ls", shell=True)
+Popen("ls", shell=True)
+subprocess.check_output(command, shell=wanted)
 """
 HARMLESS = """
 import torch; torch.load(path, map_location="cpu", weights_only=True)
@@ -214,6 +219,7 @@ from torchvision.models import vgg16; vgg16(weights=None)
 VGGOptions(weights="random")
 json.loads(text)
 subprocess.run(["ls"], shell=False)
+Car(shell=Shell(outline))
 """
 
 

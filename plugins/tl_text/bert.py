@@ -23,7 +23,12 @@ from tlcore.weights import load_exactly
 if TYPE_CHECKING:
     from tl_text import BertOptions, MiniLMOptions
 
-ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+ATTENTION = (
+    "network.attention.self.query",
+    "network.attention.self.key",
+    "network.attention.self.value",
+    "network.attention.output.dense",
+)
 UNUSED = {"embeddings.position_ids": "a constant that old checkpoints carry"}
 
 

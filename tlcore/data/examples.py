@@ -41,17 +41,22 @@ class Dataset:
         Raises:
             DataError: a class lost its last training example by that.
         """
-        before = {example.label for example in self.examples.values() if example.split == "train"}
+        before = self._training_labels()
         for problem in problems:
             self.examples.pop(problem.id, None)
         self.problems += problems
-        after = {example.label for example in self.examples.values() if example.split == "train"}
+        after = self._training_labels()
         if gone := before - after:
             raise DataError(
-                f"every training example of class {min(map(str, gone))!r} is unreadable",
+                f"every training example of class {min(gone)!r} is unreadable",
                 where="\n".join(f"{problem.id}: {problem.reason}" for problem in problems[:SHOWN]),
                 hint="replace these files, or take the class out",
             )
+
+    def _training_labels(self) -> set[str]:
+        """Return the names among the training labels; a label of another kind, such as a number, is no class."""
+        labels = (example.label for example in self.examples.values() if example.split == "train")
+        return {label for label in labels if isinstance(label, str)}
 
 
 def split_examples(

@@ -16,6 +16,7 @@ from tlcore.features.first_pass import StateReader
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.checkpoints import Checkpoints
+from tlcore.training.inference import in_batches, outputs_of
 from tlcore.training.network import Upper
 from tlcore.training.optimizers import lr_factor, optimizer_for
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-__all__ = ["Trainer", "Training", "in_batches"]
+__all__ = ["Trainer", "Training"]
 
 RANK = 0
 
@@ -113,14 +114,9 @@ class Trainer:
             )
         return result
 
-    @torch.inference_mode()
     def outputs(self, examples: Sequence[Example]) -> Tensor:
         """Return the outputs (N, outputs) for examples in their order, fp32 on the CPU."""
-        self.upper.eval()
-        found = []
-        for ids in in_batches([example.id for example in examples]):
-            found.append(self.upper(self._state(ids)).float().cpu())
-        return torch.cat(found)
+        return outputs_of(self.upper, self.reader, [example.id for example in examples], self.accelerator)
 
     def scores(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return the task's metrics on these examples."""
@@ -181,8 +177,3 @@ class Trainer:
 
     def _improves(self, score: float, best: float) -> bool:
         return score > best if self.task.selection.higher_is_better else score < best
-
-
-def in_batches(ids: Sequence[str], size: int = 64) -> list[Sequence[str]]:
-    """Return the ids in batches of ``size``, the last one as large as what is left."""
-    return [ids[start : start + size] for start in range(0, len(ids), size)]

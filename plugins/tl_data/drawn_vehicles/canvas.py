@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -54,6 +54,7 @@ class Camera:
     focal: float = 1.0
     centre: Spot = (0.0, 0.0)
     roll: float = 0.0
+    _turn: tuple[float, float, float, float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         turn = (math.cos(self.angle), math.sin(self.angle), math.cos(self.roll), math.sin(self.roll))
@@ -61,12 +62,12 @@ class Camera:
 
     def depth(self, x: float, z: float) -> float:
         """Return how far a place on the ground lies in front of the camera, in metres."""
-        cos, sin, _, _ = self._turn  # type: ignore[attr-defined]
+        cos, sin, _, _ = self._turn
         return float(self.distance - x * sin - z * cos)
 
     def project(self, points: Iterable[Point]) -> list[Spot]:
         """Return where a polygon stands on the canvas; what lies too near to be seen is cut off."""
-        cos, sin, roll_cos, roll_sin = self._turn  # type: ignore[attr-defined]
+        cos, sin, roll_cos, roll_sin = self._turn
         seen = [(x * cos - z * sin, y - self.height, self.distance - x * sin - z * cos) for x, y, z in points]
         if any(depth < NEAR for _, _, depth in seen):
             seen = _cut(seen)
@@ -81,7 +82,7 @@ class Camera:
 
     def span(self, z: float, width: float, reach: float) -> Spot:
         """Return from which x to which x the plane at ``z`` is in sight, at most ``reach`` metres to each side."""
-        cos, sin, _, _ = self._turn  # type: ignore[attr-defined]
+        cos, sin, _, _ = self._turn
         ends = []
         for pixel, limit in ((-0.1 * width, -reach), (1.1 * width, reach)):
             right = (pixel - self.centre[0]) / self.focal
