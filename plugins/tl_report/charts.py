@@ -65,7 +65,7 @@ def confusion_picture(table: Table) -> Markup | None:
     longest = min(LABEL_CHARACTERS, max(map(len, names)))
     left, top = 20 + 7.2 * longest, 16 + 5.4 * longest
     size = CELL if len(names) <= 12 else 32
-    width, height = left + size * len(names) + 24, top + size * len(names) + 24
+    width, height = left + size * len(names) + 5.4 * longest, top + size * len(names) + 24
     parts = [Markup("<title>Confusion matrix: rows are the truth, columns the prediction</title>")]
     for column, name in enumerate(names):
         place = f"translate({left + (column + 0.5) * size:.1f} {top - 8:.1f}) rotate(-42)"
