@@ -63,7 +63,8 @@ def measure() -> dict[str, Any]:
 
 
 def _draw(folder: Path) -> None:
-    from tl_data.drawn_vehicles import DrawnVehicles, DrawnVehiclesOptions
+    from tl_data import DrawnVehiclesOptions
+    from tl_data.drawn_vehicles import DrawnVehicles
 
     for n, example in enumerate(DrawnVehicles(DrawnVehiclesOptions(count=PICTURES)).examples()):
         path = folder / ("val" if n % 5 == 4 else "train") / str(example.label) / f"{n}.jpg"

@@ -1,0 +1,5 @@
+"""`python -m tlcore.cli` is `tl`."""
+
+from tlcore.cli import main
+
+main()
