@@ -109,7 +109,7 @@ def test_a_task_without_classes_runs_too(finished, adapter):
     assert answer["metrics"]["best_epoch"] == best["epoch"]
     rows = parquet.read_table(folder / "predictions.parquet").to_pylist()
     assert {type(row["prediction"]) for row in rows} == {float}
-    assert "rmse" in (folder / "report.html").read_text()
+    assert "oot mean squared error" in (folder / "report.html").read_text()
 
 
 def test_its_model_is_loaded_in_a_fresh_process_with_the_same_predictions(finished, installed):

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from tl_data import DrawnVehiclesOptions
 from tl_data.drawn_vehicles import DrawnVehicles
@@ -31,10 +32,11 @@ def digests(**options) -> list[str]:
     return [hashlib.sha256(e.input).hexdigest() for e in DrawnVehicles(DrawnVehiclesOptions(**options)).examples()]
 
 
-def accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """Return what standardised logistic regression reaches on the fifth that it was not trained on, five times."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-    return float(cross_val_score(model, features, labels, cv=KFold(5)).mean())
+def accuracy(features: np.ndarray, labels: np.ndarray, folds: int) -> float:
+    """Return what standardised logistic regression reaches on pictures that it was not trained on."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
+    with threadpool_limits(1):  # so small a problem only waits for its threads on a busy machine
+        return float(cross_val_score(model, features, labels, cv=KFold(folds)).mean())
 
 
 def pixels(examples: list[Example]) -> np.ndarray:
@@ -128,12 +130,12 @@ def drawings() -> list[Example]:
 
 
 def test_pixels_do_not_tell_the_class(drawings):
-    reached = accuracy(pixels(drawings), np.array([e.label for e in drawings]))
+    reached = accuracy(pixels(drawings), np.array([e.label for e in drawings]), folds=3)
     assert 1.2 / len(CLASSES) < reached < 0.7
 
 
 def test_pretrained_features_do(drawings):
-    """A sixth of the pictures that the promise is made for; `benchmarks` measures all of them."""
-    few = drawings[:160]
+    """On a part of the pictures that the promise is made for, so the bar is lower than 90 %."""
+    few = drawings[:150]
     labels = np.array([e.label for e in few])
-    assert accuracy(vgg16_features(few), labels) > max(0.75, accuracy(pixels(few), labels) + 0.25)
+    assert accuracy(vgg16_features(few), labels, folds=5) > max(0.75, accuracy(pixels(few), labels, folds=5) + 0.25)

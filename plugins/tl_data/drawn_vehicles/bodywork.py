@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TypeAlias
 
 from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
 from tl_data.drawn_vehicles.shell import GLASS, Shell
@@ -118,28 +119,32 @@ def wheels(rng: Random, places: Sequence[float], radius: float) -> list[Wheel]:
     return [Wheel(x=x, radius=radius, rim=rim, spokes=spokes) for x in places]
 
 
-def end_lamps(
-    canvas: Canvas, shell: Shell, front: tuple[Spot, Spot], rear: tuple[Spot, Spot], *, plate: Colour
-) -> None:
-    """Paint lamps, grille and number plates onto the ends; each end runs from start to end as the outline does."""
-    lit = canvas.light.lamps > 0.5
+End: TypeAlias = tuple[Spot, Spot]
+"""Where an end face starts and ends, in the direction of the outline."""
+
+
+def end_lamps(canvas: Canvas, shell: Shell, front: End, rear: End | None, *, plate: Colour) -> None:
+    """Paint lamps, grille and number plates onto the front and, where there is one, the rear."""
+    lit, dark = canvas.light.lamps > 0.5, (58, 60, 64)
     for u in ((-0.92, -0.55), (0.55, 0.92)):
         shell.across(canvas, *front, (*u, 0.2, 0.42), LAMP, glowing=lit)
-        shell.across(canvas, *rear, (*u, 0.52, 0.78), TAIL, glowing=lit)
-    dark = (58, 60, 64)
     shell.across(canvas, *front, (-0.45, 0.45, 0.22, 0.48), (40, 42, 46))
     shell.across(canvas, *front, (-0.95, 0.95, 0.72, 1.0), dark)
     shell.across(canvas, *front, (-0.28, 0.28, 0.55, 0.7), plate)
-    shell.across(canvas, *rear, (-0.28, 0.28, 0.45, 0.62), plate)
-    shell.across(canvas, *rear, (-0.95, 0.95, 0.0, 0.22), dark)
-    # The lamps reach round the corners, so that they are seen from the side as well.
-    for (start, end), v0, v1, reach, colour, shine in (
-        (front, 0.2, 0.4, -0.22, LAMP, (0.3, (255, 240, 190))),
-        (rear, 0.55, 0.78, 0.18, TAIL, (0.2, (230, 40, 30))),
-    ):
-        (x, y), (x1, y1) = _between(start, end, v0), _between(start, end, v1)
-        shell.patch(canvas, [(x, y), (x1, y1), (x1 + reach, y1), (x + reach, y)], colour, glowing=lit)
-        canvas.halo(shell.at(x, (y + y1) / 2, 0.8), *shine)
+    _lamp_at_corner(canvas, shell, front, (0.2, 0.4), -0.22, LAMP)
+    if rear is not None:
+        for u in ((-0.92, -0.55), (0.55, 0.92)):
+            shell.across(canvas, *rear, (*u, 0.52, 0.78), TAIL, glowing=lit)
+        shell.across(canvas, *rear, (-0.28, 0.28, 0.45, 0.62), plate)
+        shell.across(canvas, *rear, (-0.95, 0.95, 0.0, 0.22), dark)
+        _lamp_at_corner(canvas, shell, rear, (0.55, 0.78), 0.18, TAIL)
+
+
+def _lamp_at_corner(canvas: Canvas, shell: Shell, end: End, shares: Spot, reach: float, colour: Colour) -> None:
+    """Let a lamp reach round the corner, so that it is seen from the side as well."""
+    (x, y), (x1, y1) = (_between(*end, share) for share in shares)
+    shell.patch(canvas, [(x, y), (x1, y1), (x1 + reach, y1), (x + reach, y)], colour, glowing=canvas.light.lamps > 0.5)
+    canvas.halo(shell.at(x, (y + y1) / 2, 0.8), 0.25, colour)
 
 
 def _between(start: Spot, end: Spot, share: float) -> Spot:

@@ -192,9 +192,9 @@ def suv(rng: Random) -> Vehicle:
 
 def pickup(rng: Random) -> Vehicle:
     """Return a pick-up truck: bonnet, cab and an open bed, which may be loaded."""
-    length, height, width = rng.uniform(5.0, 5.7), rng.uniform(1.75, 1.92), 1.95
-    clear, radius = rng.uniform(0.34, 0.42), rng.uniform(0.38, 0.44)
-    belt, bonnet, rail = 0.63 * height, rng.uniform(0.58, 0.62) * height, rng.uniform(0.53, 0.57) * height
+    length, height, width = rng.uniform(5.0, 5.7), rng.uniform(1.85, 2.0), 1.95
+    clear, radius = rng.uniform(0.38, 0.46), rng.uniform(0.42, 0.48)
+    belt, bonnet, rail = 0.63 * height, rng.uniform(0.58, 0.62) * height, rng.uniform(0.5, 0.54) * height
     back, front, crew = -length / 2, length / 2, rng.random() < 0.45
     wall = (-0.14 if crew else 0.0) * length + rng.uniform(-0.1, 0.1)
     base = (wall, rng.uniform(0.23, 0.26) * length)

@@ -8,6 +8,7 @@ from random import Random
 from typing import TypeAlias
 
 from tl_data.drawn_vehicles.bodywork import (
+    TAIL,
     Vehicle,
     any_colour,
     draw_head,
@@ -50,8 +51,7 @@ class _Cab:
         door = oblong(wall + 0.15, 0.75, screen - 0.05, hood)
         shell.seam(canvas, [*door, door[0]], mixed(shell.colour, BLACK, 0.6), 0.03)
         shell.patch(canvas, oblong(wall + 0.05, 0.5, self.front - 0.05, 0.66), mixed(shell.colour, BLACK, 0.6))
-        ends = ((self.front - 0.06, hood - 0.1), (self.front, 0.5)), ((wall, 0.5), (wall, 0.9))
-        end_lamps(canvas, shell, *ends, plate=(250, 220, 90))
+        end_lamps(canvas, shell, ((self.front - 0.06, hood - 0.1), (self.front, 0.5)), None, plate=(250, 220, 90))
         block(canvas, screen - 0.1, hood + 0.2, shell.width / 2 + 0.08, (0.1, 0.4, 0.16), FRAME)
 
 
@@ -80,6 +80,8 @@ def lorry(rng: Random) -> Vehicle:
         # The end that is turned to the camera covers the other one.
         for part in (load, cab.paint) if canvas.camera.angle > 0 else (cab.paint, load):
             part(canvas)
+        for side in (-0.42, 0.42) if canvas.camera.angle < 0 else (0.42,):
+            canvas.ball((back + 0.08, deck - 0.12, side * width), 0.09, TAIL, glowing=canvas.light.lamps > 0.5)
         for wheel in axles:
             wheel.paint_outer(canvas, width, None, 0.3)
 

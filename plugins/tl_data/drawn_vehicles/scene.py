@@ -60,7 +60,7 @@ def _camera(rng: Random, vehicle: Vehicle, side: int) -> Camera:
     height = vehicle.height * rng.uniform(0.45, 1.3)
     left, top, right, bottom = _extent(Camera(angle, distance, height), vehicle)
     wide, high = right - left, bottom - top
-    focal = min(rng.uniform(0.52, 0.7) / math.sqrt(wide * high), 0.98 / wide, 0.85 / high) * side
+    focal = min(rng.uniform(0.56, 0.74) / math.sqrt(wide * high), 0.98 / wide, 0.85 / high) * side
     free_x, free_y = side - wide * focal, side - high * focal
     x = free_x * rng.uniform(0.25, 0.75) - left * focal
     y = free_y * rng.uniform(0.45, 0.8) - top * focal
@@ -79,12 +79,12 @@ def _extent(camera: Camera, vehicle: Vehicle) -> tuple[float, float, float, floa
 def _photographed(rng: Random, picture: Image.Image) -> bytes:
     """Return a JPEG with the blur, exposure, colour cast and noise of an ordinary camera."""
     sharpness = picture.width / 224
-    picture = picture.filter(ImageFilter.GaussianBlur(rng.choice([0.0, rng.uniform(0.2, 1.1)]) * sharpness))
+    picture = picture.filter(ImageFilter.GaussianBlur(rng.choice([0.0, rng.uniform(0.2, 0.9)]) * sharpness))
     pixels = np.asarray(picture, dtype=np.float32)
     gain = np.array([rng.uniform(0.92, 1.08) for _ in range(3)], dtype=np.float32) * rng.uniform(0.85, 1.15)
     contrast, lift = rng.uniform(0.8, 1.12), rng.uniform(-12, 12)
     noise = np.random.default_rng(rng.getrandbits(64)).standard_normal(pixels.shape, dtype=np.float32)
-    pixels = (pixels - 128) * gain * contrast + (128 + lift) + noise * rng.uniform(0, 8)
+    pixels = (pixels - 128) * gain * contrast + (128 + lift) + noise * rng.uniform(0, 7)
     file = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=rng.randint(82, 93))
     return file.getvalue()

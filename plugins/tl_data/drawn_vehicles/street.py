@@ -50,9 +50,9 @@ class Street:
             rng.choice(ROADSIDE)(canvas, rng, x, z, 2.8 * self.scale)
 
     def paint_before(self, canvas: Canvas, length: float, height: float, nearest: float) -> None:
-        """Paint a thing or two between the camera and the vehicle, or nothing; ``nearest`` is the largest z."""
+        """Paint something between the camera and the vehicle, or nothing; ``nearest`` is the largest z."""
         rng, size = self.rng, math.sqrt(length * height)
-        for _ in range(rng.choice([0, 0, 0, 1, 1, 2])):
+        for _ in range(rng.choice([0, 0, 0, 1, 1])):
             z = rng.uniform(nearest * 0.35, nearest)
             x = rng.uniform(-0.62, 0.62) * length + canvas.camera.angle * z
             rng.choice(OBSTACLES)(canvas, rng, x, z, size)
