@@ -1,6 +1,7 @@
 """What all tests share: where real data lies, and that no skip hides a missing demo package."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder `shared` with real data beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def bad_inputs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the collection of damaged pictures, folders and tables, unpacked afresh."""
+    folder = tmp_path_factory.mktemp("bad")
+    with tarfile.open(shared / "data" / "bad-inputs.tar.gz") as archive:
+        archive.extractall(folder, filter="fully_trusted")  # its loops of links are part of what is tested
+    return folder / "bad-inputs"
 
 
 @pytest.fixture(autouse=True)
