@@ -31,6 +31,7 @@ class ColumnOptions:
         "text", "What the input column holds: texts, or paths of files relative to the table's folder."
     )
     label: str | None = option(None, "Column of the labels; found by its usual names, such as label, unless given.")
+    labelled: bool = option(True, "Whether rows have labels; without them they can be predicted but not trained on.")
     split: str | None = option(None, "Column that says train, validation or test; `split` unless given, if there.")
     group: str | None = option(None, "Column whose equal values must stay in one split, such as a customer.")
     id: str | None = option(None, "Column that identifies a row; `id` unless given, if there and unique.")

@@ -30,7 +30,7 @@ class Columns:
     """The names of the columns, as the file writes them."""
 
     input: str
-    label: str
+    label: str | None
     split: str | None
     group: str | None
     id: str | None
@@ -53,21 +53,23 @@ def find_columns(
     """
     search = _Search(columns, path)
     wanted = {"input": options.input_is, "label": "label", "split": "split", "group": "", "id": "id"}
+    if not options.labelled:
+        del wanted["label"]
     named = {role: getattr(options, role) for role in wanted}
     found: dict[str, str | None] = {role: search.named(role, name) for role, name in named.items() if name is not None}
     for role, usual in wanted.items():
         if role not in found and usual and not (role == "split" and split_given):
             found[role] = search.usual(role, USUAL[usual], taken=set(found.values()))
-    missing = [role for role in ("input", "label") if found.get(role) is None]
+    missing = [role for role in ("input", "label") if role in wanted and found.get(role) is None]
     if missing:
         raise search.missing(missing, taken=set(found.values()))
-    if found["input"] == found["label"]:
+    if found["input"] == found.get("label"):
         raise DataError(f"column {found['input']!r} is named as input and as label", where="data.input, data.label")
     look_alike = next((name for name in columns if _folded(name) in LIKE_SPLITS and name not in found.values()), None)
     if look_alike and not found.get("split") and not split_given:
         search.say(f"column {look_alike!r} is not read as the split; if it is, write `data.split: {look_alike}`")
-    chosen = {role: found.get(role) for role in ("split", "group", "id")}
-    return Columns(input=str(found["input"]), label=str(found["label"]), **chosen), search.notes
+    chosen = {role: found.get(role) for role in ("label", "split", "group", "id")}
+    return Columns(input=str(found["input"]), **chosen), search.notes
 
 
 class _Search:

@@ -86,7 +86,7 @@ class _Draft:
     columns: Columns
     part: Part
     input: str | Path
-    label: str
+    label: str | None
 
 
 def examples_of(parts: Sequence[Part], options: ColumnOptions) -> Iterator[Example | Problem]:
@@ -107,14 +107,16 @@ def examples_of(parts: Sequence[Part], options: ColumnOptions) -> Iterator[Examp
         raise DataError(
             f"none of the {len(reasons)} rows of {parts[0].path.name} can be used", where="\n".join(reasons[:5])
         )
-    problems += _doubted_labels(drafts)
+    problems += _doubted_labels(drafts) if options.labelled else ()
     ids, notes = _ids(drafts, options)
     examples = [_example(draft, id_) for draft, id_ in zip(drafts, ids, strict=True)]
     return iter(_limited([*problems, *notes, *examples], options.limit))
 
 
 def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions) -> _Draft | Problem:
-    cells = {"input": row.cells.get(columns.input), "label": row.cells.get(columns.label)}
+    cells = {"input": row.cells.get(columns.input)}
+    if columns.label is not None:
+        cells["label"] = row.cells.get(columns.label)
     for role, cell in cells.items():
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             return Problem(row.place, f"the {role} is missing" if cell is None else f"the {role} is empty")
@@ -132,7 +134,8 @@ def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions) -> 
         value, fault = _file_beside(part.path, str(cells["input"]).strip())
         if fault:
             return Problem(row.place, fault)
-    return _Draft(row, columns, part, value, str(cells["label"]).strip())
+    label = str(cells["label"]).strip() if "label" in cells else None
+    return _Draft(row, columns, part, value, label)
 
 
 def _fault_of_text(cell: Any) -> str | None:
@@ -162,13 +165,13 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
     """
     by_number: dict[Decimal, list[str]] = defaultdict(list)
     by_letters: dict[str, list[str]] = defaultdict(list)
-    for label in sorted({draft.label for draft in drafts}):
+    for label in sorted({str(draft.label) for draft in drafts}):
         by_letters[label.casefold()].append(label)
         if NUMBER.fullmatch(label):
             by_number[Decimal(label)].append(label)
     mixed = [" and ".join(map(repr, labels)) for labels in by_number.values() if len(labels) > 1]
     if mixed:
-        everything = sorted({draft.label for draft in drafts})
+        everything = sorted({str(draft.label) for draft in drafts})
         raise DataError(
             f"labels that are one number in several spellings: {'; '.join(mixed[:5])}",
             where=f"{drafts[0].part.path}; labels found: {', '.join(everything[:12])}",

@@ -136,6 +136,6 @@ def test_pixels_do_not_tell_the_class(drawings):
 
 def test_pretrained_features_do(drawings):
     """On a part of the pictures that the promise is made for, so the bar is lower than 90 %."""
-    few = drawings[:150]
+    few = drawings[:125]
     labels = np.array([e.label for e in few])
-    assert accuracy(vgg16_features(few), labels, folds=5) > max(0.75, accuracy(pixels(few), labels, folds=5) + 0.25)
+    assert accuracy(vgg16_features(few), labels, folds=5) > max(0.8, accuracy(pixels(few), labels, folds=5) + 0.25)

