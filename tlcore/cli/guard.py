@@ -17,6 +17,8 @@ from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
 
 __all__ = ["GuardedGroup"]
 
+OUT_OF_MEMORY = ("CUDA out of memory", "can't allocate memory")
+"""How torch says it, as errors of its own."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -34,7 +36,9 @@ class GuardedGroup(TyperGroup):
             # Whoever read our output has enough; what is still buffered must not be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from error
-        except (TLError, KeyboardInterrupt, MemoryError, OSError) as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if type(error).__module__.partition(".")[0] in ("typer", "click"):
+                raise
             refusal = _refusal(error)
             if refusal is None:
                 raise typer.Exit(_report_bug()) from error
@@ -43,10 +47,6 @@ class GuardedGroup(TyperGroup):
                 traceback.print_exc()
             _tell(refusal)
             raise typer.Exit(refusal.exit_code) from error
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] in ("typer", "click"):
-                raise
-            raise typer.Exit(_report_bug()) from error
 
 
 def _refusal(error: BaseException) -> TLError | None:
@@ -55,7 +55,7 @@ def _refusal(error: BaseException) -> TLError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return ResourceError("out of memory", hint="a smaller train.batch_size, or a smaller backbone, needs less")
     where = str(error.filename) if isinstance(error, OSError) and error.filename else None
     if isinstance(error, OSError) and error.errno in NO_SPACE:
