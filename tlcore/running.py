@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import platform
+import shlex
 import shutil
 import sys
 import time
@@ -280,7 +281,7 @@ class _Run:
             "seconds": self.clock.seconds,
             "peak_memory_bytes": peak_memory(),
             "started": self.started.isoformat(timespec="seconds"),
-            "command": f"tl run {self.folder / 'recipe.yaml'}",
+            "command": f"tl run {shlex.quote(str(self.folder / 'recipe.yaml'))}",
         }
 
     def _write(self, name: str, text: str) -> None:

@@ -2,123 +2,223 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import tempfile
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tl_report.charts import Curve, confusion_picture, curves_picture, worst_confusions
-from tl_report.wording import duration, figure, headline, memory, metric_name, scalars, short_name
-from tlcore import Mistake, RunFinished
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from tl_report.charts import Curve, confusion_picture, curves_picture, shortened, worst_confusions
+from tl_report.pictures import data_uri
+from tl_report.wording import (
+    counted,
+    duration,
+    figure,
+    headline,
+    in_plain_words,
+    memory,
+    metric_name,
+    next_command,
+    scalars,
+    short_name,
+    visible,
+)
+from tlcore import Mistake, Problem, RunFinished
+from tlcore.publishing import publish_file
 
 __all__ = ["rendered", "write_report"]
 
+OPEN_ROWS = 30
+"""How many classes or rows a table shows at once; longer ones can be unfolded."""
+MOST_ROWS = 1000
 SHOWN_PROBLEMS = 50
-PICTURE_BYTES = 3_000_000
-"""What all pictures of mistakes may weigh together; those beyond are named, not shown."""
+SHOWN_REASONS = 10
+SHOWN_EPOCHS = 500
+NAME_COLUMNS = 80
+TEXT_CHARACTERS = 800
+PICTURE_BYTES = 2_400_000
+"""What all pictures of mistakes may weigh together, before base64 makes them a third heavier."""
 
 
 def write_report(event: RunFinished) -> Path:
     """Write the report into the run's folder, whole or not at all, and return its path."""
     path = event.folder / "report.html"
-    handle, partial = tempfile.mkstemp(dir=event.folder, prefix=".report.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(rendered(event))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    publish_file(path, rendered(event))
     return path
 
 
 def rendered(event: RunFinished) -> str:
     """Return the page. Everything that came from data or recipe is text in it, never markup."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure, "duration": duration, "metric_name": metric_name}
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "capitalised": lambda text: text[:1].upper() + text[1:],
+        "counted": counted,
+        "duration": duration,
+        "figure": figure,
+        "metric_name": metric_name,
+        "name": _name,
+    }
     files = resources.files("tl_report")
     template = environment.from_string((files / "report.html.j2").read_text("utf-8"))
-    return template.render(style=(files / "report.css").read_text("utf-8"), **_content(event))
+    return template.render(style=Markup((files / "report.css").read_text("utf-8")), **_content(event))  # noqa: S704
 
 
 def _content(event: RunFinished) -> dict[str, Any]:
-    test, manifest = event.metrics["test"], event.manifest
-    confusion = event.tables.get("confusion")
+    recipe, metrics, manifest = event.recipe, event.metrics, event.manifest
+    test = metrics["test"]
     return {
-        "recipe": event.recipe,
-        "names": {part: short_name(event.recipe[part]["name"]) for part in ("task", "backbone", "adapter")},
-        "source": short_name(event.recipe["data"]["source"]),
-        "headline": headline(event.metrics),
-        "tiles": scalars(test),
-        "validation": scalars(event.metrics["validation"]),
-        "majority": test.get("majority"),
-        "metrics": event.metrics,
-        "per_class": test.get("per_class"),
-        "weakest": _weakest(test.get("per_class")),
-        "curves": _curves(event),
-        "confusion": confusion_picture(confusion) if confusion else None,
-        "confusions": worst_confusions(confusion) if confusion else [],
-        "tables": {name: table for name, table in event.tables.items() if name != "confusion"},
+        "recipe": recipe,
+        "parts": {part: short_name(recipe[part]["name"]) for part in ("task", "backbone", "adapter")},
+        "source": short_name(recipe["data"]["source"]),
+        "headline": headline(metrics),
+        "plain_words": in_plain_words(test),
+        "tiles": _tiles(metrics),
+        "metrics": metrics,
+        "best_epoch": metrics.get("best_epoch"),
+        **_of_learning(event),
+        **_of_classes(event),
+        "tables": {name: _cut(table.rows) | {"columns": table.columns} for name, table in event.tables.items()
+                   if name != "confusion"},
         "mistakes": _mistakes(event.mistakes),
-        "manifest": manifest,
-        "memory": memory(manifest["peak_memory_bytes"]),
-        "total_seconds": sum(manifest["seconds"].values()) or 1.0,
-        "problems": event.problems[:SHOWN_PROBLEMS],
-        "problem_count": len(event.problems),
+        "counts": manifest["counts"],
+        "class_counts": _cut(list(manifest.get("classes", {}).items())),
+        **_of_problems(event.problems),
         "notes": event.notes,
+        "manifest": manifest,
+        "stages": _stages(manifest["backbone"]),
+        "memory": memory(manifest["peak_memory_bytes"]) if manifest["peak_memory_bytes"] else None,
+        "phases": _phases(manifest["seconds"]),
         "recipe_text": _recipe_text(event.folder),
-        "folder": str(event.folder),
+        "next_command": next_command(event.folder),
+    }  # fmt: skip
+
+
+def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the single numbers of the test split, the one that chose the epoch first, each with its comparisons."""
+    test, validation = scalars(metrics["test"]), scalars(metrics.get("validation", {}))
+    majority = metrics["test"].get("majority", {})
+    key = metrics["selection"]["metric"]
+    return [
+        {"name": name, "value": test[name], "validation": validation.get(name), "majority": majority.get(name)}
+        for name in sorted(test, key=lambda name: (name != key, name == "loss"))
+    ]
+
+
+def _of_learning(event: RunFinished) -> dict[str, Any]:
+    """Return the curves of loss and chosen metric, and every epoch in figures."""
+    history, best = event.history[:SHOWN_EPOCHS], event.metrics.get("best_epoch")
+    key = event.metrics["selection"]["metric"]
+    losses = [
+        _curve("training", "second", event.history, "train", "loss"),
+        _curve("validation", "first", event.history, "validation", "loss"),
+    ]
+    charts = [("loss", losses)]
+    if key != "loss":
+        charts.append((metric_name(key), [_curve("validation", "first", event.history, "validation", key)]))
+    drawn = [(title, [curve for curve in curves if curve.points]) for title, curves in charts]
+    return {
+        "curves": [(title, kept, curves_picture(f"{title} by epoch", kept, best)) for title, kept in drawn if kept],
+        "history": history,
+        "history_columns": list(scalars(history[0]["validation"])) if history else [],
+        "epochs": len(event.history),
     }
 
 
-def _weakest(per_class: Mapping[str, Mapping[str, Any]] | None) -> str | None:
-    held = {name: row["f1"] for name, row in (per_class or {}).items() if row["support"]}
-    return min(held, key=lambda name: held[name]) if len(held) > 1 else None
+def _curve(name: str, style: str, history: Sequence[Mapping[str, Any]], split: str, key: str) -> Curve:
+    """Return one value of each epoch, those left out that cannot be drawn."""
+    values = [(record["epoch"], record.get(split, {}).get(key)) for record in history]
+    return Curve(name, [(e, v) for e, v in values if isinstance(v, (int, float)) and math.isfinite(v)], style)
 
 
-def _curves(event: RunFinished) -> list[Any]:
-    if not event.history:
-        return []
-    best, key = event.metrics["best_epoch"], event.metrics["selection"]["metric"]
-    losses = [Curve("training loss", [record["train"]["loss"] for record in event.history], "second")]
-    if "loss" in event.history[0]["validation"]:
-        losses.append(Curve("validation loss", [r["validation"]["loss"] for r in event.history], "first"))
-    pictures = [("Loss", losses, curves_picture("Loss by epoch", losses, best))]
-    if key != "loss":
-        chosen = [Curve(f"validation {metric_name(key)}", [r["validation"][key] for r in event.history], "first")]
-        name = metric_name(key)
-        pictures.append((f"{name[:1].upper()}{name[1:]}", chosen, curves_picture(f"{name} by epoch", chosen, best)))
-    return pictures
+def _of_classes(event: RunFinished) -> dict[str, Any]:
+    """Return the confusion matrix, the commonest mistakes, and the figures of each class."""
+    table, scores = event.tables.get("confusion"), event.metrics["test"].get("per_class") or {}
+    tested = {name: row["f1"] for name, row in scores.items() if row["support"]}
+    many = len(scores) > OPEN_ROWS
+    rows = sorted(scores.items(), key=lambda item: item[1]["f1"]) if many else list(scores.items())
+    picture = confusion_picture(table) if table else None
+    return {
+        "confusion": picture,
+        "has_confusion": table is not None,
+        "class_count": len(table.columns) - 1 if table else 0,
+        "confusions": worst_confusions(table, 5 if picture else 20) if table else [],
+        "per_class": _cut(rows),
+        "weakest": min(tested, key=lambda name: tested[name]) if len(tested) > 1 else None,
+    }
 
 
-def _mistakes(mistakes: Any) -> list[dict[str, Any]]:
-    found, weight = [], 0
+def _cut(rows: Sequence[Any]) -> dict[str, Any]:
+    """Return the rows of a table in those shown at once, those to unfold, and how many there are."""
+    first = OPEN_ROWS if len(rows) <= OPEN_ROWS else OPEN_ROWS // 2
+    return {"open": rows[:first], "folded": rows[first:MOST_ROWS], "count": len(rows)}
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:
+    share = PICTURE_BYTES // max(len(mistakes), 1)
+    found = []
     for mistake in mistakes:
-        picture = None
-        if isinstance(mistake.preview, bytes) and weight + len(mistake.preview) <= PICTURE_BYTES:
-            weight += len(mistake.preview)
-            picture = "data:image/png;base64," + base64.b64encode(mistake.preview).decode()
-        found.append({"mistake": mistake, "picture": picture, "text": _text(mistake), "sure": _sure(mistake)})
+        shown: dict[str, Any] = {"mistake": mistake, "picture": None, "text": None}
+        if isinstance(mistake.preview, bytes):
+            shown["picture"] = data_uri(mistake.preview, share)
+        else:
+            shown["text"] = _first_characters(mistake.preview)
+        shown["sure"] = _percent(mistake.columns.get("confidence"))
+        shown["truth_share"] = _percent(mistake.columns.get(f"probability of {mistake.label}"))
+        found.append(shown)
     return found
 
 
-def _text(mistake: Mistake) -> str | None:
-    return mistake.preview if isinstance(mistake.preview, str) else None
+def _percent(value: Any) -> str | None:
+    return f"{value:.0%}" if isinstance(value, float) and math.isfinite(value) else None
 
 
-def _sure(mistake: Mistake) -> str | None:
-    value = mistake.columns.get("confidence")
-    return f"{value:.0%}" if isinstance(value, float) else None
+def _first_characters(text: str) -> str:
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    return f"{text[:TEXT_CHARACTERS].rstrip()}… ({len(text) - TEXT_CHARACTERS:,} characters more)"
 
 
-def _recipe_text(folder: Path) -> str:
+def _of_problems(problems: Sequence[Problem]) -> dict[str, Any]:
+    reasons = Counter((problem.reason, problem.skipped) for problem in problems)
+    return {
+        "problems": problems[:SHOWN_PROBLEMS],
+        "problem_count": len(problems),
+        "skipped": sum(problem.skipped for problem in problems),
+        "reasons": reasons.most_common(SHOWN_REASONS) if len(problems) > SHOWN_REASONS else [],
+        "reason_count": len(reasons),
+    }
+
+
+def _stages(about: Mapping[str, Any]) -> dict[str, list[str]]:
+    line = about["freeze_line"]
+    return {"frozen": list(about["stages"][:line]), "trained": [*about["stages"][line:], "head"]}
+
+
+def _phases(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    whole = sum(seconds.values()) or 1.0
+    return [{"name": name, "seconds": spent, "share": 100 * spent / whole} for name, spent in seconds.items()]
+
+
+def _recipe_text(folder: Path) -> str | None:
     path = folder / "recipe.yaml"
-    return path.read_text("utf-8") if path.is_file() else ""
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _shown(value: Any) -> Any:
+    """Return what a place in the page shows: Markup is the page's own, every other text may come from anyone."""
+    return value if isinstance(value, Markup) else visible(str(value))
+
+
+def _name(value: Any) -> Markup:
+    """Return a name or an id, shortened where it is very long, then with the whole of it for who points at it."""
+    text = visible(str(value))
+    short = shortened(text, NAME_COLUMNS)
+    return (
+        Markup("{}").format(text) if short == text else Markup('<span title="{}">{}</span>').format(text[:500], short)
+    )

@@ -1,15 +1,30 @@
-"""The same words and figures for the console and the page."""
+"""The same words and figures for the console and the page, and the one place that makes foreign text harmless."""
 
 from __future__ import annotations
 
+import math
+import shlex
+import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["METRIC_NAMES", "duration", "figure", "headline", "memory", "metric_name", "scalars", "short_name"]
+__all__ = [
+    "counted",
+    "duration",
+    "figure",
+    "headline",
+    "in_plain_words",
+    "memory",
+    "metric_name",
+    "next_command",
+    "scalars",
+    "short_name",
+    "visible",
+]
 
 METRIC_NAMES = {
     "n": "examples",
-    "loss": "log-loss",
     "macro_f1": "macro F1",
     "ece": "calibration error",
     "mae": "mean absolute error",
@@ -17,6 +32,13 @@ METRIC_NAMES = {
     "r2": "R²",
 }
 HIDDEN = ("n",)
+REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of what follows, and so can make a name read as another one."""
+
+
+def visible(text: str) -> str:
+    """Return a text in which what would steer a terminal or turn its reading round is spelt out."""
+    return "".join(_spelt(character) if _steers(character) else character for character in text)
 
 
 def metric_name(key: str) -> str:
@@ -27,16 +49,21 @@ def metric_name(key: str) -> str:
 def figure(value: Any) -> str:
     """Return a number as it is printed everywhere: whole numbers whole, others to three places."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
+        return "none" if value is None else str(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
 
 
-def scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics that are single numbers, by their names for people."""
+def counted(count: int, word: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {word}" + ("" if count == 1 else "es" if word.endswith("s") else "s")
+
+
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics that are single numbers, by their keys."""
     return {
-        metric_name(key): value
+        key: value
         for key, value in metrics.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and key not in HIDDEN
     }
@@ -45,11 +72,30 @@ def scalars(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return the result in one sentence, beside what always guessing the commonest class would give."""
     test, key = metrics["test"], metrics["selection"]["metric"]
-    text = f"{metric_name(key)} {figure(test[key])} on {figure(test['n'])} test examples"
+    text = f"{metric_name(key)} {figure(test[key])} on {counted(test['n'], 'test example')}"
     majority = test.get("majority")
     if isinstance(majority, Mapping) and key in majority:
         text += f"; always guessing “{majority['class']}” gives {figure(majority[key])}"
+    elif not metrics["selection"].get("higher_is_better", True):
+        text += " (lower is better)"
     return text
+
+
+def in_plain_words(test: Mapping[str, Any]) -> str | None:
+    """Return how many test examples were right and how sure that share is; None for a task without accuracy."""
+    if "per_class" not in test or not isinstance(test.get("accuracy"), float) or not test["n"]:
+        return None
+    right, n = round(test["accuracy"] * test["n"]), test["n"]
+    low, high = _wilson(right, n)
+    return (
+        f"It gets {right:,} of {n:,} right: an accuracy between {100 * low:.0f}% and {100 * high:.0f}% "
+        "on new data of the same kind (95% confidence interval)."
+    )
+
+
+def next_command(folder: Path) -> str:
+    """Return the command that uses the model, ready for a shell."""
+    return f"tl predict {shlex.quote(str(folder))} FILES"
 
 
 def duration(seconds: float) -> str:
@@ -60,10 +106,27 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: int) -> str:
-    """Return bytes in gigabytes."""
-    return f"{size / 1e9:.2f} GB"
+    """Return bytes in gigabytes, or in megabytes where they are few."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def short_name(full: str) -> str:
     """Return a name without its plugin."""
     return full.rsplit("/", 1)[-1]
+
+
+def _wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, JASA 1927): unlike the textbook's it holds for few and for all."""
+    share = right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _steers(character: str) -> bool:
+    control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return (control and character not in "\n\t") or character in REORDERING
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
