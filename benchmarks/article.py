@@ -67,7 +67,8 @@ def _draw(folder: Path) -> None:
     from tl_data.drawn_vehicles import DrawnVehicles
 
     for n, example in enumerate(DrawnVehicles(DrawnVehiclesOptions(count=PICTURES)).examples()):
-        path = folder / ("val" if n % 5 == 4 else "train") / str(example.label) / f"{n}.jpg"
+        # Classes take turns, so each fifth round of five is a fifth of every class.
+        path = folder / ("val" if n % 25 >= 20 else "train") / str(example.label) / f"{n}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(example.input)
 
