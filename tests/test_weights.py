@@ -1,14 +1,20 @@
 """Weights are read without running anything, and are what they claim or are refused."""
 
+import contextlib
+import errno
+import http.client
 import io
 import json
 import os
 import pickle
 import struct
+import urllib.error
 import zipfile
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -19,6 +25,7 @@ from tlcore.weights import (
     distribution_file,
     download,
     file_digest,
+    hub_file,
     load_exactly,
     read_tensors,
 )
@@ -54,6 +61,10 @@ ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         safetensors({"a": ENTRY}, bytes(3)),
         safetensors({"a": ENTRY}, bytes(5)),
         safetensors({"a": {**ENTRY, "data_offsets": [4, 0]}}, bytes(4)),
+        safetensors({"a": {**ENTRY, "shape": "abc"}}, bytes(4)),
+        safetensors({"a": {**ENTRY, "shape": None}}, bytes(4)),
+        safetensors({"a": {**ENTRY, "shape": [-1]}}, bytes(4)),
+        safetensors({"a": 5}, bytes(4)),
     ],
 )
 def test_a_damaged_safetensors_file_is_refused(tmp_path, content):
@@ -97,7 +108,54 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
         read_tensors(tmp_path / "w.pt")
 
 
-@pytest.mark.parametrize("content", [5, [torch.zeros(1)], {"a": "text"}])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+    st.floats(0.2, 1),
+    st.sampled_from(["w.pt", "w.safetensors"]),
+)
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, changes, end, name):
+    tensors = {"a": torch.ones(9), "b": torch.arange(4)}
+    (torch.save if name == "w.pt" else save_file)(tensors, tmp_path / name)
+    raw = bytearray((tmp_path / name).read_bytes())
+    for place, value in changes:
+        raw[min(int(place * len(raw)), len(raw) - 1)] = value
+    (tmp_path / name).write_bytes(raw[: int(end * len(raw))])
+    with contextlib.suppress(WeightsError):
+        read_tensors(tmp_path / name)
+
+
+def test_an_archive_without_its_directory_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    raw = (tmp_path / "w.pt").read_bytes()
+    (tmp_path / "w.pt").write_bytes(raw.replace(b"PK\x01\x02", b"XXXX"))
+    with pytest.raises(WeightsError, match="refused"):
+        read_tensors(tmp_path / "w.pt")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(3).to_sparse(), torch.eye(3).to_sparse_csr(), torch.zeros(3, device="meta")],
+    ids=["sparse", "rows", "meta"],
+)
+def test_a_tensor_that_is_not_dense_is_refused_by_its_name(tmp_path, tensor):
+    torch.save({"a": tensor}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"tensor \'a\' of w\.pt is not dense"):
+        read_tensors(tmp_path / "w.pt")
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    def closed(path, *given, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    monkeypatch.setattr("pathlib.Path.open", closed)
+    with pytest.raises(WeightsError, match=r"cannot read w.safetensors: Permission denied"):
+        read_tensors(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("content", [5, [torch.zeros(1)], {"a": "text"}, {1: torch.zeros(1)}])
 def test_something_else_than_named_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="no table of named tensors"):
@@ -120,6 +178,7 @@ def test_another_format_is_refused_and_an_absent_file_said(tmp_path, name):
         (lambda t: t.update(extra=torch.zeros(5)), "left over: extra [5]"),
         (lambda t: t.update(weight=torch.zeros(3, 2)), "another shape: weight is [3, 2], needed [2, 3]"),
         (lambda t: t.update(bias=torch.tensor([0.0, float("inf")])), "not finite: bias"),
+        (lambda t: t.update(bias=torch.full((2,), 1e300, dtype=torch.float64)), "not finite: bias"),
         (lambda t: t.update(bias=torch.zeros(2, dtype=torch.int64)), "another type: bias"),
     ],
 )
@@ -179,3 +238,74 @@ def test_a_download_is_kept_only_if_it_is_what_was_meant(tmp_path, monkeypatch):
     path.write_bytes(b"planted")
     with pytest.raises(WeightsError, match="not the file that was meant"):
         download(url, digest_prefix=digest[:8])
+
+
+def test_what_another_program_fetched_is_checked_like_our_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **options: pytest.fail("the network was asked"))
+    theirs = tmp_path / "w.pth"
+    theirs.write_bytes(b"weights")
+    url, digest = "https://example.org/w.pth", file_digest(theirs)
+    assert download(url, digest_prefix=digest, also_at=[tmp_path / "absent", theirs]) == theirs
+    theirs.write_bytes(b"planted")
+    with pytest.raises(WeightsError, match=r"w\.pth is not the file that was meant") as caught:
+        download(url, digest_prefix=digest, also_at=[theirs])
+    assert caught.value.where == str(theirs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("no route"),
+        http.client.BadStatusLine("nonsense"),
+        TimeoutError("slow"),
+        OSError(28, "full"),
+    ],
+)
+def test_a_download_that_fails_says_what_was_tried_and_leaves_nothing(tmp_path, monkeypatch, error):
+    def failing(*given, **options):
+        raise error
+
+    monkeypatch.setenv("TL_CACHE", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", failing)
+    with pytest.raises(WeightsError, match=r"cannot download w\.pth") as caught:
+        download("https://example.org/w.pth", digest_prefix="00", also_at=[tmp_path / "elsewhere"])
+    assert caught.value.exit_code == 4
+    assert str(tmp_path / "elsewhere") in caught.value.where
+    assert "https://example.org/w.pth" in caught.value.where
+    assert "`weights: w.pth`" in caught.value.hint
+    assert list((cache_folder() / "weights").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file stands where the folder should")
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(WeightsError, match=r"cannot download w\.pth"):
+        download((tmp_path / "w.pth").as_uri(), digest_prefix="00")
+
+
+def test_a_hub_that_is_switched_off_is_said_with_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="hub cannot be reached") as caught:
+        hub_file("someone/network", "config.json", revision="v2")
+    assert caught.value.exit_code == 4
+    assert caught.value.where == "tried: config.json of the hub's someone/network at v2"
+    assert "`weights: PATH`" in caught.value.hint
+
+
+def test_a_hub_that_breaks_off_is_a_refusal_too(monkeypatch):
+    class Broken(Exception):
+        pass
+
+    def breaking(*given, **options):
+        raise Broken("peer closed connection\nand more")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", breaking)
+    with pytest.raises(WeightsError, match=r"(?m)cannot get \'someone/network\': peer closed connection$"):
+        hub_file("someone/network", "config.json")
+
+
+def test_a_path_is_not_mistaken_for_a_name_on_the_hub():
+    with pytest.raises(WeightsError, match="neither a folder here nor a name on the hub"):
+        hub_file("models/german/bert", "config.json")

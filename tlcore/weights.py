@@ -7,14 +7,13 @@ falls back to anything that could run code. Every tensor is accounted for by nam
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
-import math
 import os
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,12 +62,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, another format, a damaged file, or one that needs unpickling of objects.
     """
-    if not path.is_file():
-        raise WeightsError(f"no weights file at {path}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix in (".pt", ".pth", ".bin"):
-        return _read_torch_archive(path)
+    try:
+        if not path.is_file():
+            raise WeightsError(f"no weights file at {path}")
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if path.suffix in (".pt", ".pth", ".bin"):
+            return _read_torch_archive(path)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path.name}: {error.strerror or error}", where=str(path)) from error
     raise WeightsError(f"refused: {path.name} is no .safetensors, .pt, .pth or .bin file", where=str(path))
 
 
@@ -94,7 +96,7 @@ def load_exactly(
             faults.append(f"another shape: {name} is {list(given[name].shape)}, needed {list(own[name].shape)}")
         elif given[name].is_floating_point() != own[name].is_floating_point():
             faults.append(f"another type: {name} is {given[name].dtype}, needed {own[name].dtype}")
-        elif given[name].is_floating_point() and not bool(torch.isfinite(given[name]).all()):
+        elif given[name].is_floating_point() and not bool(torch.isfinite(given[name].to(own[name].dtype)).all()):
             faults.append(f"not finite: {name}")
     if faults:
         shown = sorted(faults)[:20] + ([f"… and {len(faults) - 20} more"] if len(faults) > 20 else [])
@@ -137,7 +139,7 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
         WeightsError: the hub cannot be reached, or has no such repository or file.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     tried = f"tried: {name} of the hub's {repository}" + (f" at {revision}" if revision else "")
     offline = (
@@ -158,40 +160,50 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
             where=f"looked for a folder at {Path(repository).absolute()}",
             hint="check the path",
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the HTTP library behind the hub has errors of its own, and has changed before
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"cannot get {repository!r}: {reason}", where=tried, hint=offline) from error
 
 
-def download(url: str, *, digest_prefix: str) -> Path:
+def download(url: str, *, digest_prefix: str, also_at: Sequence[Path] = ()) -> Path:
     """Return a downloaded file whose SHA-256 begins with ``digest_prefix``, kept in the cache; checked each time.
+
+    ``also_at`` names places where another program may have put that file already.
 
     Raises:
         WeightsError: it cannot be reached, or is not the file that was meant.
     """
     path = cache_folder() / "weights" / url.rsplit("/", 1)[-1]
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent)
-        os.close(handle)
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer, open(partial, "wb") as file:  # noqa: S310
-                while block := answer.read(2**20):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            _require_digest(Path(partial), digest_prefix, url)
-            os.replace(partial, path)
-        except (urllib.error.URLError, OSError) as error:
-            raise WeightsError(
-                f"cannot download {path.name}: {error}",
-                where=f"tried: {url}, and the cache at {path}",
-                hint=f"without a network: bring the file here and give it as `weights: {path.name}`",
-            ) from error
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    _require_digest(path, digest_prefix, str(path))
-    return path
+    places = (path, *also_at)
+    try:
+        kept = next((place for place in places if place.is_file()), None)
+        if kept is None:
+            _fetch(url, path, digest_prefix)
+            return path
+        found = file_digest(kept)
+    except (http.client.HTTPException, OSError) as error:
+        raise WeightsError(
+            f"cannot download {path.name}: {error}",
+            where=f"tried: {', '.join(map(str, places))}, {url}",
+            hint=f"without a network: bring the file here and give it as `weights: {path.name}`",
+        ) from error
+    _require_digest(kept.name, found, digest_prefix, str(kept))
+    return kept
+
+
+def _fetch(url: str, path: Path, digest_prefix: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+            while block := answer.read(2**20):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        _require_digest(path.name, file_digest(Path(partial)), digest_prefix, url)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
@@ -199,11 +211,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TL_CACHE") or Path.home() / ".cache" / "tlcore")
 
 
-def _require_digest(path: Path, prefix: str, source: str) -> None:
-    found = file_digest(path)
+def _require_digest(name: str, found: str, prefix: str, source: str) -> None:
     if not found.startswith(prefix):
         raise WeightsError(
-            f"{path.name} is not the file that was meant: SHA-256 {found[:16]}…, expected {prefix}…",
+            f"{name} is not the file that was meant: SHA-256 {found[:16]}…, expected {prefix}…",
             where=source,
             hint="delete it and fetch it again from a place that you trust",
         )
@@ -215,12 +226,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     header = _safetensors_header(path)
     for name, entry in header.items():
-        shape = entry.get("shape", []) if isinstance(entry, dict) else []
-        if name != "__metadata__" and math.prod(shape) == 0 and shape:
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if name != "__metadata__" and isinstance(shape, list) and 0 in shape:
             raise WeightsError(f"refused: tensor {name!r} is empty", where=str(path))
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError) as error:
         raise WeightsError(f"refused: {path.name} is damaged: {error}", where=str(path)) from error
 
 
@@ -248,12 +259,14 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 def _read_torch_archive(path: Path) -> dict[str, Tensor]:
     import torch
 
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise WeightsError(f"refused: {path.name} holds compressed members", where=str(path))
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise WeightsError(f"refused: {path.name} holds compressed members", where=str(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (WeightsError, OSError, MemoryError):
+        raise
     except Exception as error:  # damaged archives fail in many ways, and each is a refusal
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
@@ -262,14 +275,11 @@ def _read_torch_archive(path: Path) -> dict[str, Tensor]:
             hint="convert it to safetensors on a machine that you trust it with",
         ) from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in tensors.items()
+    ):
         raise WeightsError(f"refused: {path.name} is no table of named tensors", where=str(path))
-    return dict(tensors)
-
-
-def without_prefix(tensors: Mapping[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
-    """Return the tensors with the first matching prefix taken off each name, where every name has it."""
-    for prefix in prefixes:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            return {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+            raise WeightsError(f"refused: tensor {name!r} of {path.name} is not dense", where=str(path))
     return dict(tensors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,23 @@ def decoded(source: Any) -> Image.Image:
         UnreadableError: no such file, no picture, a damaged or truncated one, or one of more than 100 megapixels.
     """
     if isinstance(source, (str, Path)):
-        path = Path(source)
-        if not path.is_file():  # also a pipe or a device, which would never end
-            raise UnreadableError("no such file" if not path.exists() else "not a regular file")
-        return _opened(path)
+        return _opened(_regular_file(Path(source)))
     if isinstance(source, (bytes, bytearray)):
         return _opened(io.BytesIO(source))
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
+
+
+def _regular_file(path: Path) -> Path:
+    """Refuse a pipe or a device, which would never end."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        raise UnreadableError("no such file") from None
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be searched, a loop of links
+        raise UnreadableError(_reason(error)) from error
+    if not regular:
+        raise UnreadableError("not a regular file")
+    return path
 
 
 def _opened(source: Path | io.BytesIO) -> Image.Image:
@@ -52,10 +63,8 @@ def _opened(source: Path | io.BytesIO) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}") from None
-    except OSError as error:
-        raise UnreadableError(error.strerror or _first_line(error)) from error
     except Exception as error:  # decoders of damaged files fail in many ways, and each is a reason
-        raise UnreadableError(_first_line(error)) from error
+        raise UnreadableError(_reason(error)) from error
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -80,6 +89,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return f"{lines[0][:200] if lines else type(error).__name__}"
+def _reason(error: Exception) -> str:
+    """Return one short line, and of a failed system call only what failed: its text repeats the whole path."""
+    lines = (getattr(error, "strerror", None) or str(error)).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

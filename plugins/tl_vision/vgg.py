@@ -6,6 +6,7 @@ Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image R
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from tl_vision.decoding import FORMATS, PIXEL_LIMIT, decoded
 from tl_vision.vgg_weights import Source, found
-from tlcore import Backbone, Example, State, UsageError, View, nearest
+from tlcore import Backbone, Example, State, UsageError, View, WeightsError, nearest
 from tlcore.weights import load_exactly
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ BLOCKS = {
 """Input channels, output channels and convolutions of each block."""
 DENSE = {"fc6": (512 * 7 * 7, 4096), "fc7": (4096, 4096)}
 DEFAULT_OUTPUT = "block5"
+KEPT = "vgg.json"
+LONGEST_RATIO = 8
+"""A longer strip is cut to its middle before it is resized: one of 1 x 30,000 pixels would otherwise take 6 GB."""
 
 
 class Block(nn.Sequential):
@@ -77,6 +81,11 @@ class VGG16(Backbone):
                 where=f"stages: {', '.join(names)}",
                 hint=f"did you mean {meant!r}?" if meant and not absent else "choose one of these stages",
             )
+        if output in DENSE and options.pool == "max":
+            raise UsageError(
+                f"backbone.pool: {output} gives a vector, of which there is no maximum to take",
+                hint="leave pool out, or choose one of the blocks as output",
+            )
         used = names[: names.index(output) + 1]
         self.stages = {name: _stage(name, initialised=source.tensors is None and saved is None) for name in used}
         if source.tensors is not None:
@@ -96,6 +105,7 @@ class VGG16(Backbone):
         self.preparation = {
             "size": options.size,
             "resize": self._resize,
+            "longest_ratio": LONGEST_RATIO,
             "interpolation": "bilinear, antialiased",
             "channels": "RGB",
             "mean": list(source.mean),
@@ -133,10 +143,13 @@ class VGG16(Backbone):
             "std": self._source.std,
             "margin": self._source.margin,
         }
-        (folder / "vgg.json").write_text(json.dumps(kept), "utf-8")
+        (folder / KEPT).write_text(json.dumps(kept), "utf-8")
 
     def _prepared(self, source: Any) -> Tensor:
         pixels = functional.pil_to_tensor(decoded(source))
+        height, width = pixels.shape[1:]
+        limit = LONGEST_RATIO * min(height, width)
+        pixels = functional.center_crop(pixels, [min(height, limit), min(width, limit)])
         pixels = functional.resize(pixels, [self._resize], antialias=True)
         pixels = functional.center_crop(pixels, [self._size, self._size])
         scaled = functional.to_dtype(pixels, torch.float32, scale=True)
@@ -175,7 +188,15 @@ def _of_stage(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _kept(folder: Path) -> Source:
-    kept = json.loads((folder / "vgg.json").read_text("utf-8"))
-    return Source(
-        None, str(folder), bool(kept["dense"]), tuple(kept["mean"]), tuple(kept["std"]), float(kept["margin"])
-    )
+    """Return what ``save`` wrote, distrusted: a model may come from anyone."""
+    path = folder / KEPT
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        mean, std = (tuple(map(float, kept[key])) for key in ("mean", "std"))
+        dense, margin = bool(kept["dense"]), float(kept["margin"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{KEPT} is damaged: {type(error).__name__}: {error}", where=str(path)) from error
+    sound = len(mean) == len(std) == 3 and all(map(math.isfinite, mean)) and all(0 < value < 10 for value in std)
+    if not sound or not 1 <= margin <= 2:
+        raise WeightsError(f"{KEPT} prepares pictures as no VGG16 expects them", where=str(path))
+    return Source(None, str(folder), dense, mean, std, margin)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import os
 import re
@@ -12,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tl_vision.decoding import decoded
-from tl_vision.task import ImageClassification
-from tlcore import Example, UnreadableError
+from tl_vision.decoding import FORMATS, decoded
+from tlcore import UnreadableError
 
 EITHER = ("trunc_no_eoi.jpg", "no_permission.jpg", "ztxt_bomb.png", "up")
 
@@ -69,11 +69,75 @@ def test_what_is_transparent_is_white():
     assert (pixels(decoded(raw.getvalue())) == 255).all()
 
 
-def test_half_of_a_picture_is_never_used(tmp_path):
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_part_of_a_picture_is_never_used(kind, part):
     raw = io.BytesIO()
-    Image.effect_noise((300, 300), 80).save(raw, "JPEG")
+    Image.effect_noise((300, 200), 80).convert("RGB").save(raw, kind)
     with pytest.raises(UnreadableError):
-        decoded(raw.getvalue()[: len(raw.getvalue()) // 2])
+        decoded(raw.getvalue()[: int(part * len(raw.getvalue()))])
+
+
+def saved(picture, kind, **options):
+    raw = io.BytesIO()
+    picture.save(raw, kind, **options)
+    return raw.getvalue()
+
+
+def halves(mode, left, right, size=(6, 4)):
+    picture = Image.new(mode, size, left)
+    picture.paste(right, (size[0] // 2, 0, *size))
+    return picture
+
+
+def palette_halves():
+    picture = halves("P", 0, 1)
+    picture.putpalette([0, 0, 0, 9, 9, 9])
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("raw", "left", "right"),
+    [
+        (saved(halves("1", 0, 1), "PNG"), (0, 0, 0), (255, 255, 255)),
+        (saved(halves("LA", (0, 255), (0, 0)), "PNG"), (0, 0, 0), (255, 255, 255)),
+        (saved(palette_halves(), "PNG", transparency=bytes([255, 0])), (0, 0, 0), (255, 255, 255)),
+        (saved(halves("RGBA", (255, 0, 0, 255), (255, 0, 0, 128)), "PNG"), (255, 0, 0), (255, 127, 127)),
+        (saved(halves("CMYK", (0, 0, 0, 0), (0, 0, 0, 255)), "TIFF"), (255, 255, 255), (0, 0, 0)),
+        (saved(halves("I;16", 0, 65535), "TIFF"), (0, 0, 0), (255, 255, 255)),
+        (saved(halves("I;16", 257, 257 * 100), "PNG"), (1, 1, 1), (100, 100, 100)),
+        (saved(halves("F", 0.0, 1.0), "TIFF"), (0, 0, 0), (255, 255, 255)),
+    ],
+    ids=[
+        "1 bit",
+        "grey and alpha",
+        "palette",
+        "half transparent",
+        "CMYK",
+        "TIFF of 16 bits",
+        "PNG of 16 bits",
+        "float",
+    ],
+)
+def test_each_kind_of_pixel_is_what_a_person_would_see(raw, left, right):
+    picture = decoded(raw)
+    assert picture.mode == "RGB"
+    assert picture.getpixel((0, 0)) == left
+    assert picture.getpixel((5, 3)) == right
+
+
+@pytest.mark.parametrize("value", [-1.0, 2.0, float("nan"), float("inf")])
+def test_a_float_picture_without_a_known_scale_is_refused(value):
+    with pytest.raises(UnreadableError, match="no known scale"):
+        decoded(saved(halves("F", 0.0, value), "TIFF"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16"])
+def test_any_kind_of_pixel_is_turned_upright(mode):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise by a quarter
+    picture = decoded(saved(Image.new(mode, (6, 4)), "PNG", exif=exif))
+    assert picture.size == (4, 6)
 
 
 def test_a_huge_picture_is_refused_from_its_header():
@@ -91,6 +155,24 @@ def test_what_is_no_picture_says_so(tmp_path, content):
         decoded(path)
 
 
+@pytest.mark.parametrize(
+    "path", ["a review of some length, not a picture. " * 200, "a\0b.jpg", "a\udcff.jpg", "/dev/zero"]
+)
+def test_what_cannot_be_a_file_is_unreadable_in_few_words(path):
+    with pytest.raises(UnreadableError) as caught:
+        decoded(path)
+    assert len(str(caught.value)) < 80
+
+
+def test_a_file_below_a_closed_folder_is_unreadable(monkeypatch, tmp_path):
+    def closed(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.stat", closed)
+    with pytest.raises(UnreadableError, match=r"^Permission denied$"):
+        decoded(tmp_path / "a.jpg")
+
+
 def test_a_pipe_is_refused_rather_than_read_for_ever(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(UnreadableError, match="not a regular file"):
@@ -103,16 +185,14 @@ def _encoded(kind):
     return raw.getvalue()
 
 
-GOOD = {kind: _encoded(kind) for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")}
-
-
+GOOD = {kind: _encoded(kind) for kind in FORMATS}
 CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(sorted(GOOD)),
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
+    CHANGES,
     st.floats(0, 1),
 )
 def test_a_damaged_picture_is_decoded_or_unreadable_and_nothing_else(kind, changes, end):
@@ -121,11 +201,3 @@ def test_a_damaged_picture_is_decoded_or_unreadable_and_nothing_else(kind, chang
         raw[min(int(place * len(raw)), len(raw) - 1)] = value
     with contextlib.suppress(UnreadableError):
         assert decoded(bytes(raw[: max(1, int(end * len(raw)))])).mode == "RGB"
-
-
-def test_a_preview_is_a_small_png():
-    raw = io.BytesIO()
-    Image.new("L", (900, 300)).save(raw, "JPEG")
-    preview = Image.open(io.BytesIO(ImageClassification().preview(Example("x", raw.getvalue()))))
-    assert preview.format == "PNG"
-    assert preview.size == (160, 53)

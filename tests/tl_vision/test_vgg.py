@@ -1,7 +1,7 @@
 """VGG16 as stages is torchvision's VGG16, with weights that are what they claim."""
 
 import io
-import urllib.error
+import json
 
 import pytest
 import torch
@@ -9,9 +9,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
-from tl_vision import VGGOptions, vgg_weights
+from tl_vision import VGGOptions, vgg, vgg_weights
 from tl_vision.vgg import VGG16
-from tlcore import Example, UnreadableError, UsageError, WeightsError
+from tlcore import Example, UnreadableError, UsageError, View, WeightsError
 from tlcore.weights import digest_of_tensors
 
 SIDE = 64
@@ -128,6 +128,19 @@ def test_what_was_saved_is_built_without_looking_for_weights(checkpoint, tmp_pat
     assert torch.equal(through(again, state)[0], through(backbone, state)[0])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"margin": 1e9}, {"margin": None}, {"std": [0, 1, 1]}, {"mean": [0, 0]}, {"mean": [float("nan")] * 3}, {"std": 5}],
+)
+def test_a_saved_preparation_that_was_tampered_with_is_refused(tmp_path, change):
+    options = VGGOptions(weights="random", output="block1", size=SIDE)
+    VGG16(options, None).save(tmp_path)
+    file = tmp_path / "vgg.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(WeightsError, match=r"vgg\.json"):
+        VGG16(options, tmp_path)
+
+
 def test_preparation_is_torchvisions_own(checkpoint):
     from torchvision.models import VGG16_Weights
 
@@ -143,6 +156,7 @@ def test_preparation_is_torchvisions_own(checkpoint):
         ({"output": "blok5"}, "did you mean 'block5'"),
         ({"output": "fc6"}, "these weights have no fc6"),
         ({"weights": "imagenet-feature"}, "did you mean 'imagenet-features'"),
+        ({"weights": "random", "output": "fc6", "pool": "max"}, "leave pool out"),
     ],
 )
 def test_a_wrong_name_is_refused_with_what_to_do(options, said):
@@ -151,60 +165,66 @@ def test_a_wrong_name_is_refused_with_what_to_do(options, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["missing", "extra", "transposed", "nan"])
-def test_damaged_weights_are_refused_by_the_tensors_name(reference, tmp_path, damage):
-    tensors = {name: t.clone() for name, t in reference[1].items() if name.startswith("features")}
-    name = "features.5.weight"
-    if damage == "missing":
-        del tensors[name]
-    elif damage == "extra":
-        name = "features.99.weight"
-        tensors[name] = torch.zeros(1)
-    elif damage == "transposed":
-        tensors[name] = tensors[name].transpose(0, 1).contiguous()
-    else:
-        tensors[name][0, 0, 0, 0] = float("nan")
-    save_file(tensors, tmp_path / "vgg.safetensors")
-    with pytest.raises(WeightsError) as caught:
-        VGG16(VGGOptions(weights=tmp_path / "vgg.safetensors", size=SIDE), None)
-    assert name in str(caught.value) or "0.weight" in str(caught.value)
-
-
-def test_a_mirror_with_other_weights_is_refused(monkeypatch):
-    genuine = vgg_weights._from_onnx
-
-    def altered(path):
-        tensors = genuine(path)
-        tensors["features.10.bias"][3] += 1e-6
-        return tensors
-
-    monkeypatch.setattr(vgg_weights, "_from_onnx", altered)
-    with pytest.raises(WeightsError, match="not the weights that `imagenet-features` names"):
-        vgg_weights.found("imagenet-features")
-
-
-def test_without_the_demo_packages_the_pip_line_is_said(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    with pytest.raises(WeightsError, match="onnx is not installed") as caught:
-        vgg_weights.found("imagenet-features")
-    assert 'pip install "tlcore[demo]"' in caught.value.hint
-
-
-def test_without_a_network_it_says_what_was_tried_and_what_to_do(monkeypatch, tmp_path):
-    def closed(*given, **options):
-        raise urllib.error.URLError("closed")
-
-    monkeypatch.setattr("urllib.request.urlopen", closed)
-    monkeypatch.setenv("TL_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError) as caught:
-        vgg_weights.found("imagenet")
-    assert caught.value.exit_code == 4
-    assert "vgg16-397923af.pth" in caught.value.where
-    assert "bring the file here" in caught.value.hint
-    assert list((tmp_path / "weights").iterdir()) == []
-
-
 def test_an_example_that_is_no_picture_is_unreadable():
     backbone = VGG16(VGGOptions(weights="random", output="block1", size=SIDE), None)
     with pytest.raises(UnreadableError):
         backbone.prepare([picture(), Example("x", b"no picture")])
+
+
+def test_odd_pictures_become_numbers_and_damaged_ones_are_unreadable(bad_inputs):
+    backbone = VGG16(VGGOptions(weights="random", output="block1", size=SIDE), None)
+    usable = ["ok.jpg", "px_1x1.png", "grey16.png", "rgba_hidden_colour.png", "tiff_2pages.tif", "animated.gif"]
+    hidden = backbone.prepare([Example(name, bad_inputs / "images" / name) for name in usable])["hidden"]
+    assert hidden.shape == (len(usable), 3, SIDE, SIDE)
+    assert bool(torch.isfinite(hidden).all())
+    for name in ("trunc_90pct.jpg", "html_as.jpg", "bomb_declared.png", "svg.svg", "dangling.jpg"):
+        with pytest.raises(UnreadableError):
+            backbone.prepare([Example(name, bad_inputs / "images" / name)])
+
+
+def test_turned_photos_are_prepared_alike(bad_inputs):
+    backbone = VGG16(VGGOptions(weights="random", output="block1", size=SIDE), None)
+    hidden = backbone.prepare([Example(str(n), bad_inputs / "images" / f"exif_{n}.jpg") for n in (1, 3, 4, 6)])[
+        "hidden"
+    ]
+    spread = float(hidden[0].std())
+    for turned in hidden[1:]:
+        assert float((turned - hidden[0]).abs().mean()) < 0.1 * spread
+        assert float((turned - hidden[0].flip(2)).abs().mean()) > 0.2 * spread  # the picture is not symmetric
+
+
+def test_a_thin_strip_does_not_grow_with_its_length(monkeypatch):
+    backbone = VGG16(VGGOptions(weights="random", output="block1", size=SIDE), None)
+    resized = []
+    genuine = vgg.functional.resize
+
+    def watched(pixels, *given, **options):
+        resized.append(genuine(pixels, *given, **options))
+        return resized[-1]
+
+    monkeypatch.setattr(vgg.functional, "resize", watched)
+    for size in ((2000, 1), (1, 2000)):
+        raw = io.BytesIO()
+        strip = Image.new("L", size)
+        strip.paste(255, (990 if size[0] > 1 else 0, 990 if size[1] > 1 else 0, *(min(1010, side) for side in size)))
+        strip.save(raw, "PNG")
+        hidden = backbone.prepare([Example("strip", raw.getvalue())])["hidden"]
+        assert resized.pop().numel() <= 3 * 8 * 73 * 73
+        assert float(hidden.min()) > 1.5  # the white middle
+
+
+def test_a_picture_up_to_eight_times_as_long_as_wide_is_prepared_as_torchvision_does(checkpoint):
+    from torchvision.models import VGG16_Weights
+
+    example = picture(size=(2040, 256))
+    expected = VGG16_Weights.IMAGENET1K_V1.transforms()(Image.open(io.BytesIO(example.input)))
+    prepared = VGG16(VGGOptions(weights=checkpoint, output="block1"), None).prepare([example])["hidden"][0]
+    assert torch.allclose(prepared, expected, atol=1e-5)
+
+
+def test_what_is_not_there_yet_is_refused_rather_than_passed_over():
+    backbone = VGG16(VGGOptions(weights="random", output="block1", size=SIDE), None)
+    with pytest.raises(UsageError, match="no augmentation"):
+        backbone.prepare([picture()], View(seed=1, number=0))
+    with pytest.raises(UsageError, match="cannot mix"):
+        backbone.mix({}, torch.zeros(1), torch.Generator())
