@@ -21,7 +21,8 @@ _HOMES = {
         "Task", "View",
     ),
     "tlcore.errors": (
-        "DataError", "NumericError", "PluginError", "RecipeError", "ResourceError", "TLError", "UnreadableError",
+        "DataError", "NumericError", "PluginError", "RecipeError", "RecipeWarning", "ResourceError", "TLError",
+        "UnreadableError",
         "UsageError", "WeightsError", "nearest",
     ),
     "tlcore.classification": ("Classification",),
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         NumericError,
         PluginError,
         RecipeError,
+        RecipeWarning,
         ResourceError,
         TLError,
         UnreadableError,

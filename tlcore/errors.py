@@ -16,6 +16,7 @@ __all__ = [
     "PluginError",
     "RecipeError",
     "RecipeFault",
+    "RecipeWarning",
     "ResourceError",
     "TLError",
     "UnreadableError",
@@ -103,6 +104,10 @@ class RecipeError(TLError):
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         super().__init__(f"the recipe has {count}", where="\n".join(map(str, self.faults)), hint=next_step)
+
+
+class RecipeWarning(UserWarning):
+    """Something that is allowed but probably not meant; ``warnings.warn`` it, and the run lists it among its notes."""
 
 
 class UnreadableError(Exception):
