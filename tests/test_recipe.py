@@ -266,7 +266,7 @@ def test_a_value_means_what_yaml_1_2_and_its_key_say(registry, line, value):
         ("rate: 1\n  rate: 0.5", "duplicate key 'rate' (lines 7 and 8)"),
         ("wieghts: x", "did you mean 'weights'?"),
         ("zzzzz: x", "known: name, weights, output"),
-        ("lr: 1", "belongs to train.optimizer"),
+        ("momentum: 1", "belongs to train.optimizer"),
         ("output: silent", "backbone: nothing is heard"),
         ("output: loud", "backbone: loud needs two channels; write mono: false"),
     ],
@@ -341,7 +341,7 @@ train:
   epochs: 0
   optimzer: adam
   scheduler: {name: step, gamma: 2}
-  lr: 1
+  weight_decay: 1
 evaluate: html
 seed: -1
 name: a/b
@@ -358,7 +358,7 @@ name: a/b
         "x.yaml:6:11: train.epochs: expected whole number >= 1, got '0'",
         "x.yaml:7:3: unknown key 'optimzer' in train; did you mean 'optimizer'?",
         "x.yaml:8:34: train.scheduler.gamma: expected number > 0 and <= 1, got '2'",
-        "x.yaml:9:3: unknown key 'lr' in train; it belongs to train.optimizer",
+        "x.yaml:9:3: unknown key 'weight_decay' in train; it belongs to train.optimizer",
         "x.yaml:10:11: evaluate: expected a section of keys, got 'html'",
         "x.yaml:11:7: seed: expected whole number >= 0, got '-1'",
         "x.yaml:12:7: the name 'a/b' cannot be a folder's name",
@@ -594,7 +594,7 @@ def test_a_resolved_recipe_reads_back_as_itself(registry, options, label, seed):
 
 def test_a_resolved_recipe_is_complete(registry):
     written = plain(read(GOOD, registry))
-    assert list(written) == ["name", "task", "data", "backbone", "adapter", "train", "evaluate", "seed"]
+    assert list(written) == ["name", "task", "data", "backbone", "adapter", "train", "evaluate", "track", "seed"]
     assert written["task"] == {"name": "sound/sound-classification"}
     assert written["data"] == {
         "source": "sound/waves",

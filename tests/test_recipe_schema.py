@@ -133,8 +133,8 @@ def test_a_shipped_recipe_is_valid_for_reader_and_schema(builtin, path):
     assert fits(yaml.safe_load(path.read_text()), recipe_schema(builtin))
 
 
-def test_four_recipes_are_shipped_and_say_how_to_use_own_data():
-    assert {path.stem for path in RECIPES} == {"sentiment", "sentiment-finetune", "vehicles", "vehicles-finetune"}
+def test_the_shipped_recipes_say_how_to_use_own_data():
+    assert {"sentiment", "sentiment-finetune", "vehicles", "vehicles-finetune"} <= {path.stem for path in RECIPES}
     for path in RECIPES:
         assert "source: folder" in path.read_text() or "source: table" in path.read_text()
 

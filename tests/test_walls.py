@@ -21,6 +21,7 @@ BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"
 
 ORDER = (
     "errors",
+    "notes",
     "contracts",
     "specs",
     "hookspecs",
@@ -30,11 +31,15 @@ ORDER = (
     "randomness",
     "weights",
     "publishing",
+    "weight_lock",
     "classification",
+    "multilabel",
+    "regression",
     "data",
     "features",
     "training",
     "evaluation",
+    "run_folder",
     "provenance",
     "artifact",
     "running",
@@ -144,7 +149,7 @@ def test_there_is_one_accelerator_and_one_optimizer_step():
     assert [place.partition(":")[0] for place in calls([*CORE, *PLUGINS], is_accelerator)] == [
         "tlcore/training/device.py"
     ]
-    assert [place.partition(":")[0] for place in calls([*CORE, *PLUGINS], is_step)] == ["tlcore/training/loop.py"]
+    assert [place.partition(":")[0] for place in calls([*CORE, *PLUGINS], is_step)] == ["tlcore/training/steps.py"]
 
 
 @pytest.mark.parametrize("path", [*CORE, *PLUGINS, *OUTSIDE], ids=named)

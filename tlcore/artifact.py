@@ -73,9 +73,15 @@ def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:
 
 
 def save(
-    folder: Path, recipe: Recipe, task_state: Mapping[str, Any], backbone: Backbone, upper: Upper, inputs: str
+    folder: Path,
+    recipe: Recipe,
+    task_state: Mapping[str, Any],
+    backbone: Backbone,
+    upper: Upper,
+    inputs: str,
+    merged: Sequence[str] = (),
 ) -> None:
-    """Publish the model as ``folder``, which must not exist yet."""
+    """Publish the model as ``folder``, which must not exist yet; ``merged`` names stages without their injection."""
     from safetensors.torch import save_file
 
     about = {
@@ -84,6 +90,7 @@ def save(
         "task_state": dict(task_state),
         "inputs": inputs,
         "feature_dim": backbone.feature_dim,
+        "merged": list(merged),
     }
 
     def fill(partial: Path) -> None:
@@ -142,7 +149,7 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
         raise WeightsError(
             f"the model cannot be built again: {type(error).__name__}: {error}", where=str(folder)
         ) from error
-    upper = Upper(backbone, plan)
+    upper = Upper(backbone, plan, merged=found.get("merged", ()))
     _load_tensors(folder / TENSORS, backbone, upper)
     accelerator = accelerator_for(device, recipe.train.precision)
     return Model(recipe, task, backbone, upper, accelerator)

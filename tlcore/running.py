@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import platform
 import shlex
 import shutil
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import SPLITS, Backbone, EpochFinished, Plan, Problem, RunFinished, RunStarted, Table, Task
+from tlcore.contracts import SPLITS, Backbone, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems, split_examples
-from tlcore.errors import DataError, PluginError, TLError, UsageError
+from tlcore.errors import DataError, TLError
+from tlcore.notes import note, noted
 from tlcore.plugins import PluginHost
 from tlcore.provenance import (
     about_backbone,
@@ -29,15 +29,15 @@ from tlcore.provenance import (
     parameter_counts,
     peak_memory,
 )
-from tlcore.publishing import publish_file
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
+from tlcore.run_folder import RunFolder, require_free
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from tlcore.features.first_pass import StateReader
-    from tlcore.training.loop import Trainer
+    from tlcore.training.loop import Trainer, Training
 
 __all__ = ["Progress", "Result", "run"]
 
@@ -105,21 +105,23 @@ class _Run:
 
     def execute(self, out: Path | None) -> Result:
         if out is not None:
-            _require_free(out)
+            require_free(out)
         began = time.perf_counter()
         accelerator = self._accelerator()
         with self.clock.phase("data"):
             dataset = self._dataset()
-        with self.clock.phase("backbone"):
+        with self.clock.phase("backbone"), noted(dataset.notes):
             task, task_state, backbone, plan = self._parts(dataset)
-        self.folder = _new_folder(out, self.recipe.name, self.started)
-        self._write("recipe.yaml", recipe_yaml(self.recipe))
+        self.files = RunFolder.made(out, Path("runs") / self.recipe.name, self.started)
+        self.folder = self.files.path
+        self.files.write("recipe.yaml", recipe_yaml(self.recipe))
         self._tell(
             "tl_run_started",
             RunStarted(folder=self.folder, recipe=self.plain, counts=dataset.counts(), notes=tuple(dataset.notes)),
         )
         try:
-            return self._trained(accelerator, dataset, task, task_state, backbone, plan, began)
+            with noted(dataset.notes, self.warn):
+                return self._trained(accelerator, dataset, task, task_state, backbone, plan, began)
         finally:
             shutil.rmtree(self.folder / "features", ignore_errors=True)
 
@@ -146,8 +148,15 @@ class _Run:
         # Initial weights, where a plugin draws any, come from torch's global generator: a seed of their own for each.
         with seeded(recipe.seed, "backbone"):
             backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
+        if callable(measure := getattr(backbone, "fit", None)):
+            measure(dataset.split("train"))
         with seeded(recipe.seed, "adapter"):
             plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+        if late := [phase.epoch for phase in plan.schedule if phase.epoch >= recipe.train.epochs]:
+            note(
+                f"{len(late)} of the adapter's phases begin after the last of {recipe.train.epochs} epochs, from epoch "
+                f"{min(late) + 1} on; what they would train stays frozen"
+            )
         return task, task_state, backbone, plan
 
     def _trained(
@@ -161,6 +170,7 @@ class _Run:
         began: float,
     ) -> Result:
         from tlcore.artifact import save
+        from tlcore.randomness import seeded
         from tlcore.training.checkpoints import Checkpoints
         from tlcore.training.loop import Trainer
         from tlcore.training.network import Upper
@@ -169,30 +179,46 @@ class _Run:
         frozen = frozen_digest(backbone, plan.freeze_line)
         with self.clock.phase("features"):
             reader = self._first_pass(accelerator, dataset, backbone, plan)
-        upper = Upper(backbone, plan)
+        with seeded(self.recipe.seed, "injections"):
+            upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
         checkpoints = Checkpoints(self.folder / "checkpoints")
         train, validation = dataset.split("train"), dataset.split("validation")
+        metrics: dict[str, Any] = {}
+        tables: dict[str, Table] = {}
+        trainer = Trainer(upper, plan, reader, task, self.recipe.train, accelerator, self.recipe.seed, note)
+        with self.clock.phase("probe"):
+            metrics |= self._probed(trainer, task, dataset)
         with self.clock.phase("training"):
-            trainer = Trainer(upper, plan, reader, task, self.recipe.train, accelerator, self.recipe.seed)
-            trainer.fit_standardisation(train)
-            training = trainer.train(train, validation, checkpoints, self._epoch_finished)
+            if self.recipe.train.lr == "find":
+                found = trainer.find_lr(train)
+                metrics["lr_find"], tables["lr_find"] = found.chosen, found.table()
+            training = self._with_trackers(
+                lambda epoch_finished: trainer.train(train, validation, checkpoints, epoch_finished)
+            )
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
-            metrics, tables, mistakes = self._evaluated(trainer, task, dataset)
-        metrics |= {
-            "best_epoch": training.best_epoch,
-            "selection": {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better},
-        }
+            scores, found_tables, mistakes = self._evaluated(trainer, task, dataset)
+        metrics = (
+            scores
+            | metrics
+            | {
+                "best_epoch": training.best_epoch,
+                "selection": {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better},
+            }
+        )
+        tables |= found_tables
         with self.clock.phase("saving"):
-            save(self.folder / "model", self.recipe, task_state, backbone, upper, kind_of_inputs(dataset))
-        features = {"computed": len(dataset.examples) if plan.freeze_line else 0, "reused": 0}
+            merged = upper.merge()
+            save(self.folder / "model", self.recipe, task_state, backbone, upper, kind_of_inputs(dataset), merged)
+        viewed = len(train) * (self._stored_views(plan) - 1)
+        features = {"computed": len(dataset.examples) + viewed if plan.freeze_line else 0, "reused": 0}
         manifest = self._manifest(accelerator, dataset, about, features)
         for name, table in tables.items():
-            self._write_table(name, table)
-        self._write("metrics.json", _json(metrics))
-        self._write("manifest.json", _json(manifest))
+            self.files.write_table(name, table)
+        self.files.write_json("metrics.json", metrics)
+        self.files.write_json("manifest.json", manifest)
         checkpoints.clear()
         self._tell(
             "tl_run_finished",
@@ -210,8 +236,47 @@ class _Run:
         )
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
 
+    def _augments(self) -> bool:
+        return getattr(self.recipe.backbone.options, "augment", None) is not None
+
+    def _stored_views(self, plan: Plan) -> int:
+        return self.recipe.train.views if self._augments() and plan.freeze_line else 1
+
+    def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
+        """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
+        from tlcore.evaluation.probe import linear_probe
+
+        standardise = trainer.bare.standardise
+        found = {"train": trainer.features(dataset.split("train"))}
+        standardise.fit(found["train"])
+        if not self.recipe.evaluate.probe:
+            return {}
+        for split in ("validation", "test"):
+            found[split] = trainer.features(dataset.split(split))
+        features = {split: standardise.cpu()(values) for split, values in found.items()}
+        standardise.to(trainer.accelerator.device)
+        targets = {split: task.encode([example.label for example in dataset.split(split)]) for split in SPLITS}
+        return {"probe": linear_probe(task, features, targets)}
+
+    def _with_trackers(self, train: Callable[[Callable[[int, Mapping[str, Any]], None]], Training]) -> Training:
+        from tlcore.training.tracking import Trackers
+
+        trackers = Trackers(
+            self.recipe.track, project=self.recipe.name, folder=self.folder, recipe=self.plain, warn=note
+        )
+
+        def epoch_finished(epoch: int, record: Mapping[str, Any]) -> None:
+            self._epoch_finished(epoch, record)
+            scores = {f"validation/{name}": value for name, value in record["validation"].items()}
+            trackers.log({"train/loss": record["train"]["loss"], "lr": record["lr"], **scores}, epoch)
+
+        try:
+            return train(epoch_finished)
+        finally:
+            trackers.finish()
+
     def _first_pass(self, accelerator: Accelerator, dataset: Dataset, backbone: Backbone, plan: Plan) -> StateReader:
-        from tlcore.features.first_pass import first_pass
+        from tlcore.features.first_pass import Views, first_pass
 
         phase = "computing features below the line" if plan.freeze_line else "checking every example"
         examples = [example for split in SPLITS for example in dataset.split(split)]
@@ -222,9 +287,12 @@ class _Run:
             accelerator,
             self.folder / "features",
             lambda done, total: self.progress(phase, done, total),
+            Views(self.recipe.seed, self.recipe.train.views, frozenset(e.id for e in dataset.split("train")))
+            if self._augments()
+            else None,
         )
         found = [*dataset.problems, *problems]
-        self._write("problems.jsonl", "".join(_json_line(_problem_record(problem)) for problem in found))
+        self.files.write_problems(found)
         require_few_problems(found, len(examples) - len(problems), self.recipe.data.max_bad)
         dataset.drop(problems)
         for split, count in dataset.counts().items():
@@ -249,14 +317,19 @@ class _Run:
             metrics[split] = dict(evaluation.metrics)
             columns.append(prediction_columns(task, examples, outputs))
             if split == "test":
+                if resamples := self.recipe.evaluate.resamples:
+                    from tlcore.evaluation.bootstrap import intervals
+
+                    metrics[split]["intervals"] = intervals(
+                        task, outputs, targets, metrics[split], resamples=resamples, seed=self.recipe.seed
+                    )
                 tables = evaluation.tables
                 mistakes = worst_mistakes(task, examples, outputs, targets, self.recipe.evaluate.mistakes)
         write_predictions(self.folder / "predictions.parquet", columns)
         return metrics, tables, mistakes
 
     def _epoch_finished(self, epoch: int, record: Mapping[str, Any]) -> None:
-        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(_json_line(record))
+        self.files.append("history.jsonl", record)
         epochs = self.recipe.train.epochs
         event = EpochFinished(folder=self.folder, recipe=self.plain, epoch=epoch, epochs=epochs, record=record)
         self._tell("tl_epoch_finished", event)
@@ -284,16 +357,6 @@ class _Run:
             "command": f"tl run {shlex.quote(str(self.folder / 'recipe.yaml'))}",
         }
 
-    def _write(self, name: str, text: str) -> None:
-        publish_file(self.folder / name, text)
-
-    def _write_table(self, name: str, table: Table) -> None:
-        from tlcore.evaluation.predictions import csv_text
-
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only")
-        self._write(f"{name}.csv", csv_text(table))
-
     def _tell(self, hook: str, event: Any) -> None:
         self.host.notify(hook, event, self.warn)
 
@@ -306,37 +369,3 @@ def _placed(where: str) -> Iterator[None]:
         raise DataError(
             error.what, where=f"{where}; {error.where}" if error.where else where, hint=error.hint
         ) from error
-
-
-def _require_free(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"{out} exists and is not empty; a run overwrites nothing", hint="name another folder with --out"
-        )
-
-
-def _new_folder(out: Path | None, name: str, started: datetime.datetime) -> Path:
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        return out
-    parent = Path("runs") / name
-    parent.mkdir(parents=True, exist_ok=True)
-    stamp = started.strftime("%Y-%m-%dT%H-%M-%S")
-    for attempt in range(1, 1000):
-        folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise UsageError(f"too many runs in {parent} within one second")
-
-
-def _problem_record(problem: Problem) -> dict[str, Any]:
-    return {"id": problem.id, "reason": problem.reason, "skipped": problem.skipped}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _json_line(value: Any) -> str:
-    return json.dumps(value, allow_nan=False) + "\n"

@@ -71,8 +71,11 @@ class FeatureStore:
             flat = torch.from_file(str(column.file.name), size=size, dtype=column.dtype) if size else torch.empty(0)
             column.values = flat.view(column.starts[-1], *column.shape)
 
-    def batch(self, ids: Sequence[str]) -> State:
-        """Return the states of these examples as one batch, padded with zeros as far as the longest needs."""
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Return the states of these examples as one batch, padded with zeros as far as the longest needs.
+
+        They are the same in every epoch.
+        """
         import torch
 
         rows = [self._row_of[id_] for id_ in ids]

@@ -4,14 +4,20 @@ from tlcore.recipe.reading import parse_recipe, read_recipe
 from tlcore.recipe.reference import recipe_reference
 from tlcore.recipe.schema import recipe_schema
 from tlcore.recipe.sections import (
+    OPTIMIZERS,
+    SCHEDULERS,
     SGD,
     Adam,
     AdamW,
     Choice,
     Constant,
+    Cosine,
     DataSection,
     EvaluateSection,
     HoldoutSection,
+    Linear,
+    OneCycle,
+    Plateau,
     Recipe,
     RMSprop,
     Step,
@@ -20,14 +26,20 @@ from tlcore.recipe.sections import (
 from tlcore.recipe.writing import plain, recipe_yaml
 
 __all__ = [
+    "OPTIMIZERS",
+    "SCHEDULERS",
     "SGD",
     "Adam",
     "AdamW",
     "Choice",
     "Constant",
+    "Cosine",
     "DataSection",
     "EvaluateSection",
     "HoldoutSection",
+    "Linear",
+    "OneCycle",
+    "Plateau",
     "RMSprop",
     "Recipe",
     "Step",

@@ -121,7 +121,7 @@ class _Reader:
         keys = {key.name: key for key in keys_of(Recipe)}
         unknown_keys(root, list(keys), "", self.faults, self.homes)
         values: dict[str, Any] = {"name": name}
-        values |= read_keys(root, [keys["name"], keys["seed"]], "", self.faults)
+        values |= read_keys(root, [keys["name"], keys["track"], keys["seed"]], "", self.faults)
         for word in ("task", "backbone", "adapter"):
             values[word] = self._choice(root, keys[word], word)
         values["data"] = self._data(root, keys["data"])

@@ -18,9 +18,13 @@ __all__ = [
     "AdamW",
     "Choice",
     "Constant",
+    "Cosine",
     "DataSection",
     "EvaluateSection",
     "HoldoutSection",
+    "Linear",
+    "OneCycle",
+    "Plateau",
     "RMSprop",
     "Recipe",
     "Step",
@@ -94,11 +98,14 @@ class AdamW:
     weight_decay: float = option(0.01, "Weight decay, apart from the gradients.", ge=0)
 
 
+_WARMUP_HELP = "Steps in which the learning rate rises from 0."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Constant:
     """The learning rate stays as it is, after a linear warm-up if there is one."""
 
-    warmup_steps: int = option(0, "Steps in which the learning rate rises from 0.", ge=0)
+    warmup_steps: int = option(0, _WARMUP_HELP, ge=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +114,53 @@ class Step:
 
     step_size: int = option(7, "Epochs from one fall to the next.", ge=1)
     gamma: float = option(0.1, "Factor by which it falls.", gt=0, le=1)
-    warmup_steps: int = option(0, "Steps in which the learning rate rises from 0.", ge=0)
+    warmup_steps: int = option(0, _WARMUP_HELP, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """The learning rate falls along half a cosine to the end of training, after a linear warm-up if there is one."""
+
+    floor: float = option(0.0, "What is left of it at the end, as a share.", ge=0, lt=1)
+    warmup_steps: int = option(0, _WARMUP_HELP, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """The learning rate falls in a straight line to the end of training, after a linear warm-up if there is one."""
+
+    floor: float = option(0.0, "What is left of it at the end, as a share.", ge=0, lt=1)
+    warmup_steps: int = option(0, _WARMUP_HELP, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle:
+    """The learning rate rises to its full height, then falls far below its start (Smith and Topin, 2018)."""
+
+    rise: float = option(0.3, "Share of the steps in which it rises.", gt=0, lt=1)
+    start: float = option(0.04, "Where it starts, as a share of its height.", gt=0, le=1)
+    floor: float = option(4e-6, "Where it ends, as a share of its height.", ge=0, lt=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """The learning rate falls by a factor when the validation score has not improved for some epochs."""
+
+    patience: int = option(3, "Epochs without an improvement before it falls.", ge=1)
+    gamma: float = option(0.1, "Factor by which it falls.", gt=0, lt=1)
+    floor: float = option(1e-4, "What is left of it at least, as a share.", ge=0, lt=1)
+    warmup_steps: int = option(0, _WARMUP_HELP, ge=0)
 
 
 OPTIMIZERS: dict[str, type] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
-SCHEDULERS: dict[str, type] = {"constant": Constant, "step": Step}
+SCHEDULERS: dict[str, type] = {
+    "constant": Constant,
+    "step": Step,
+    "cosine": Cosine,
+    "linear": Linear,
+    "one-cycle": OneCycle,
+    "plateau": Plateau,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +203,35 @@ class TrainSection:
     """How what lies above the line is trained."""
 
     epochs: int = option(25, "How often the training examples are gone through.", ge=1)
-    batch_size: int = option(32, "Examples in one training step.", ge=1)
+    batch_size: int = option(32, "Examples that go through the network together.", ge=1)
+    accumulate: int = option(1, "Batches whose gradients are added up before a step.", ge=1)
+    fit_memory: bool = option(
+        False, "Where memory ends, go through a step in smaller parts; the step stays the same and a note tells."
+    )
+    lr: float | Literal["find"] | None = option(
+        None,
+        "Learning rate in place of the optimizer's; `find` measures it by a range test before training (Smith, 2017).",
+        gt=0,
+    )
     optimizer: Choice = field(
         default=Choice("adam", Adam()), metadata=_about("How the weights follow the gradients.", "optimizer")
     )
     scheduler: Choice = field(
         default=Choice("constant", Constant()), metadata=_about("How the learning rate changes.", "scheduler")
     )
+    clip: float | None = option(None, "Largest norm of all gradients together; longer ones are shortened.", gt=0)
+    early_stopping: int | None = option(
+        None, "Stop after so many epochs without an improvement of the validation score.", ge=1
+    )
+    ema: float | None = option(
+        None, "Keep a running mean of the weights with this decay, such as 0.99, and score and save that.", gt=0, lt=1
+    )
+    views: int = option(
+        4,
+        "Augmented versions of each training example that are stored; fresh ones each epoch if nothing is frozen.",
+        ge=1,
+    )
+    mix: float = option(0.0, "Share of the batches whose examples are blended (mixup, cutmix).", ge=0, le=1)
     precision: Literal["auto", "fp32", "bf16", "fp16", "no"] = option(
         "auto", "Number format of the computation; `auto` picks what the device is good at, `no` is `fp32`."
     )
@@ -177,6 +248,12 @@ class EvaluateSection:
 
     report: Literal["html", "none"] = option("html", "`html` writes report.html, one file that opens in any browser.")
     mistakes: int = option(12, "How many of the most confident mistakes the report shows.", ge=0)
+    resamples: int = option(
+        200, "Bootstrap samples behind the interval of each test metric; 0 leaves the intervals out.", ge=0, le=100_000
+    )
+    probe: bool = option(
+        True, "Compare with a linear probe: the best linear head on the features of the untrained network."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,4 +267,7 @@ class Recipe:
     adapter: Choice = field(metadata=_about("What is trained and what stays frozen (`tl list adapters`).", "adapter"))
     train: TrainSection = field(default=TrainSection(), metadata=_about("How it is trained."))
     evaluate: EvaluateSection = field(default=EvaluateSection(), metadata=_about("What is written about the result."))
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = option(
+        (), "Experiment trackers that hear of every epoch; one that fails is muted and the run goes on."
+    )
     seed: int = option(0, "Decides everything that is drawn by chance.", ge=0)

@@ -1,10 +1,12 @@
-"""The loop: position, order and dropout are functions of (seed, epoch, step); the best epoch is what remains."""
+"""The only training loop: order, dropout and augmentation are functions of (seed, epoch, step, rank, example)."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,14 @@ from tlcore.errors import NumericError, PluginError, TLError
 from tlcore.features.first_pass import StateReader
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
+from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.inference import in_batches, outputs_of
+from tlcore.training.lr_range import LearningRateRange, range_test
 from tlcore.training.network import Upper
-from tlcore.training.optimizers import lr_factor, optimizer_for
+from tlcore.training.optimizers import optimizer_for
+from tlcore.training.schedules import Schedule
+from tlcore.training.steps import Stepper, training_batches
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -50,24 +56,64 @@ class Trainer:
         section: TrainSection,
         accelerator: Accelerator,
         seed: int,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.accelerator = accelerator
         self.task = task
         self.reader = reader
         self.section = section
         self.seed = seed
+        self.lr = section.optimizer.options.lr if not isinstance(section.lr, float) else section.lr
         self.bare = upper.to(accelerator.device)
         optimizer = optimizer_for(
-            section.optimizer.name, section.optimizer.options, upper.parts(), plan.parameter_groups
+            section.optimizer.name, section.optimizer.options, upper.parts(), plan.parameter_groups, self.lr
         )
         self.upper, self.optimizer = accelerator.prepare(upper, optimizer)
+        self._stepper = Stepper(
+            accelerator,
+            self.optimizer,
+            part=section.batch_size,
+            clip=section.clip,
+            fit_memory=section.fit_memory,
+            note=note,
+        )
+        self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
 
     def fit_standardisation(self, examples: Sequence[Example]) -> None:
         """Measure the features of the training split before anything is trained."""
+        self.bare.standardise.fit(self.features(examples))
+
+    def features(self, examples: Sequence[Example]) -> Tensor:
+        """Return the pooled features (N, feature_dim) of examples in their order as the network gives them now."""
         with self.accelerator.autocast():
-            self.bare.fit_standardisation(
-                self.reader, in_batches([example.id for example in examples]), self.accelerator.device
-            )
+            batches = in_batches([example.id for example in examples])
+            return self.bare.pooled(self.reader, batches, self.accelerator.device)
+
+    def find_lr(self, train: Sequence[Example]) -> LearningRateRange:
+        """Measure at which learning rate the loss falls best, take that one, and leave the weights as they were.
+
+        Raises:
+            NumericError: the loss falls at no rate.
+        """
+        weights = copy.deepcopy(self.bare.state_dict())
+        fresh = copy.deepcopy(self.optimizer.state_dict())
+        targets = self._targets(train)
+        batches: list[Sequence[str]] = []
+
+        def step(rate: float, number: int) -> float:
+            if not batches:
+                batches.extend(self._batches([example.id for example in train], None, "range test", number))
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["lr_scale"] * rate
+            return self._step(batches.pop(), targets, 0, number)
+
+        # What a schedule holds back at first must bear the rate as well.
+        self.bare.enter_epoch(self.section.epochs - 1)
+        found = range_test(step)
+        self.bare.load_state_dict(weights)
+        self.optimizer.load_state_dict(fresh)
+        self.lr = found.chosen
+        return found
 
     def train(
         self,
@@ -84,34 +130,37 @@ class Trainer:
             NumericError: a loss or gradient that is not finite; no step was taken with it.
         """
         result = Training()
-        targets = dict(zip([e.id for e in train], self.task.encode([e.label for e in train]), strict=True))
-        steps = math.ceil(len(train) / self.section.batch_size)
-        factor = lr_factor(self.section.scheduler.name, self.section.scheduler.options, steps)
+        targets = self._targets(train)
+        ids = [example.id for example in train]
+        weights = self._sampling_weights(train)
+        steps = len(self._batches(ids, weights, "order", 0))
+        chosen = self.section.scheduler
+        schedule = Schedule(chosen.name, chosen.options, steps_per_epoch=steps, epochs=self.section.epochs)
         for epoch in range(self.section.epochs):
             started = time.perf_counter()
-            loss, lr = self._epoch(epoch, [example.id for example in train], targets, factor)
-            scores = self.scores(validation)
-            score = self._selected(scores)
-            better = math.isnan(result.best_score) or self._improves(score, result.best_score)
-            if better:
-                result.best_epoch, result.best_score = epoch + 1, score
-                checkpoints.save(self.bare, {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seed": self.seed})
+            loss, lr = self._epoch(epoch, self._batches(ids, weights, "order", epoch), targets, schedule)
+            with self._averaged():
+                scores = self.scores(validation)
+                score = self._selected(scores)
+                better = math.isnan(result.best_score) or self._improves(score, result.best_score)
+                if better:
+                    result.best_epoch, result.best_score = epoch + 1, score
+                    checkpoints.save(self.bare, {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seed": self.seed})
+            schedule.epoch_ended(improved=better)
             record = {
                 "epoch": epoch + 1,
                 "train": {"loss": loss},
                 "validation": {name: value for name, value in scores.items() if isinstance(value, (int, float))},
+                "selected": self.task.selection.metric,
                 "lr": lr,
                 "seconds": round(time.perf_counter() - started, 3),
                 "best": better,
             }
             result.history.append(record)
             epoch_finished(epoch + 1, record)
-        position = checkpoints.load(self.bare)
-        again = self._selected(self.scores(validation))
-        if position["epoch"] != result.best_epoch or abs(again - result.best_score) > 1e-9:
-            raise TLError(
-                f"the reloaded best epoch scores {again}, not {result.best_score}", hint="please report this as a bug"
-            )
+            if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
+                break
+        self._back_to_best(result, checkpoints, validation)
         return result
 
     def outputs(self, examples: Sequence[Example]) -> Tensor:
@@ -124,47 +173,78 @@ class Trainer:
         return self.task.evaluate(self.outputs(examples), targets).metrics
 
     def _epoch(
-        self, epoch: int, ids: Sequence[str], targets: Mapping[str, Tensor], factor: Callable[[int], float]
+        self, epoch: int, batches: Sequence[Sequence[str]], targets: Mapping[str, Tensor], schedule: Schedule
     ) -> tuple[float, float]:
         self.bare.enter_epoch(epoch)
-        order = torch.randperm(len(ids), generator=generator(self.seed, "order", epoch)).tolist()
-        batches = in_batches([ids[n] for n in order], self.section.batch_size)
         total, lr = 0.0, 0.0
-        for number, batch in enumerate(batches):
+        for number, ids in enumerate(batches):
             step = epoch * len(batches) + number
+            lr = self.lr * schedule.factor(step)
             for group in self.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor(step)
-            lr = self.section.optimizer.options.lr * factor(step)
-            with seeded(self.seed, "dropout", epoch, step, RANK):
-                total += self._step(batch, torch.stack([targets[id_] for id_ in batch]), step) * len(batch)
-        return total / len(ids), lr
+                group["lr"] = group["lr_scale"] * lr
+            total += self._step(ids, targets, epoch, step) * len(ids)
+            if self._average is not None:
+                self._average.update()
+        return total / sum(map(len, batches)), lr
 
-    def _step(self, ids: Sequence[str], targets: Tensor, step: int) -> float:
-        loss = self.task.loss(self.upper(self._state(ids)), targets.to(self.accelerator.device))
-        self._require_finite(loss, "the loss", ids, step)
-        self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        if self.accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
-            for group in self.optimizer.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._require_finite(parameter.grad, f"a gradient in {group['part']}", ids, step)
-        self.optimizer.step()
-        return float(loss.detach())
+    def _step(self, ids: Sequence[str], targets: Mapping[str, Tensor], epoch: int, step: int) -> float:
+        def loss(part: Sequence[str]) -> Tensor:
+            return self._loss(part, torch.stack([targets[id_] for id_ in part]), epoch, step)
 
-    def _require_finite(self, value: Tensor, what: str, ids: Sequence[str], step: int) -> None:
-        if not bool(torch.isfinite(value).all()):
-            raise NumericError(
-                f"{what} is not finite at step {step}; the step was not taken",
-                where=f"examples: {', '.join(ids)}",
-                hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
-            )
+        with seeded(self.seed, "dropout", epoch, step, RANK):
+            return self._stepper.take(ids, loss, step)
 
-    def _state(self, ids: Sequence[str]) -> dict[str, Tensor]:
+    def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
         from accelerate.utils import send_to_device
 
-        state: dict[str, Tensor] = send_to_device(self.reader.batch(ids), self.accelerator.device)
-        return state
+        state = self.reader.batch(ids, epoch)
+        if self.section.mix:
+            drawn = generator(self.seed, "mix", step, *ids)
+            if float(torch.rand((), generator=drawn)) < self.section.mix:
+                state, targets = self.bare.mix(state, self._shares(targets), drawn)
+        state = send_to_device(state, self.accelerator.device)
+        return self.task.loss(self.upper(state), targets.to(self.accelerator.device))
+
+    def _shares(self, targets: Tensor) -> Tensor:
+        """Return targets that can be blended: an index becomes a share of one for its output."""
+        if targets.is_floating_point():
+            return targets
+        return torch.nn.functional.one_hot(targets, self.task.outputs).float()
+
+    def _targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        encoded = self.task.encode([example.label for example in examples])
+        return dict(zip([example.id for example in examples], encoded, strict=True))
+
+    def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
+        """Return how often each example is drawn, where the task wishes for more than once each."""
+        weigh = getattr(self.task, "sampling_weights", None)
+        weights = weigh([example.label for example in examples]) if callable(weigh) else None
+        return None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+
+    def _batches(self, ids: Sequence[str], weights: Tensor | None, purpose: str, number: int) -> list[Sequence[str]]:
+        drawn = generator(self.seed, purpose, number)
+        if weights is None:
+            order = torch.randperm(len(ids), generator=drawn)
+        else:
+            order = torch.multinomial(weights, len(ids), replacement=True, generator=drawn)
+        size = self.section.batch_size * self.section.accumulate
+        return training_batches([ids[n] for n in order.tolist()], size)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        if self._average is None:
+            yield
+        else:
+            with self._average.in_place():
+                yield
+
+    def _back_to_best(self, result: Training, checkpoints: Checkpoints, validation: Sequence[Example]) -> None:
+        position = checkpoints.load(self.bare)
+        again = self._selected(self.scores(validation))
+        if position["epoch"] != result.best_epoch or abs(again - result.best_score) > 1e-9:
+            raise TLError(
+                f"the reloaded best epoch scores {again}, not {result.best_score}", hint="please report this as a bug"
+            )
 
     def _selected(self, scores: Mapping[str, Any]) -> float:
         name = self.task.selection.metric

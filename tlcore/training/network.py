@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcore.contracts import Backbone, Plan, State
 from tlcore.errors import PluginError
@@ -36,9 +37,9 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(()))
 
-    def fit(self, batches: Sequence[Tensor]) -> None:
-        """Set both from the training split's features (N_i, features); where nothing varies, nothing is scaled."""
-        values = torch.cat([batch.double() for batch in batches])
+    def fit(self, features: Tensor) -> None:
+        """Set both from the training split's features (N, features); where nothing varies, nothing is scaled."""
+        values = features.double()
         deviation = values.var(dim=0, correction=0).mean().sqrt()
         self.mean.copy_(values.mean(dim=0))
         self.deviation.copy_(deviation if deviation > 0 else torch.ones(()))
@@ -51,11 +52,13 @@ class Standardise(nn.Module):
 class Upper(nn.Module):
     """Everything above the line, from states to outputs.
 
+    ``merged`` names stages whose injection is already folded into their own weights, as in a saved model.
+
     Raises:
         PluginError: the adapter's plan does not fit the backbone.
     """
 
-    def __init__(self, backbone: Backbone, plan: Plan) -> None:
+    def __init__(self, backbone: Backbone, plan: Plan, merged: Collection[str] = ()) -> None:
         super().__init__()
         names = list(backbone.stages)
         if not 0 <= plan.freeze_line <= len(names):
@@ -66,11 +69,12 @@ class Upper(nn.Module):
         for injection in plan.injections:
             if injection.stage not in stages:
                 raise PluginError(f"the adapter changes {injection.stage!r}, which is no stage above its line")
-            stages[injection.stage] = injection.apply(stages[injection.stage])
+            if injection.stage not in merged:
+                stages[injection.stage] = injection.apply(stages[injection.stage])
         self.stages = nn.ModuleList(stages.values())
         self.standardise = Standardise(backbone.feature_dim)
         self.head = plan.head
-        self._pool = backbone.pool
+        self._backbone = backbone
         self._phases = sorted(plan.schedule, key=lambda phase: phase.epoch)
         self._flags = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
 
@@ -84,7 +88,11 @@ class Upper(nn.Module):
             return state[FEATURES]
         for stage in self.stages:
             state = stage(state)
-        return self._pool(state)
+        return self._backbone.pool(state)
+
+    def mix(self, state: State, targets: Tensor, generator: torch.Generator) -> tuple[State, Tensor]:
+        """Blend the examples of a batch as the backbone does."""
+        return self._backbone.mix(state, targets, generator)
 
     def forward(self, state: State) -> Tensor:
         """Return the head's outputs (N, outputs); the head computes in fp32 whatever the precision below it."""
@@ -102,13 +110,26 @@ class Upper(nn.Module):
             parameter.requires_grad_(self._flags[name])
         for stage in self.stages[:held]:
             stage.eval().requires_grad_(False)
+        for module in self.modules():
+            # Statistics of a normalisation whose own parameters are frozen would drift away from them.
+            if isinstance(module, _BatchNorm) and module.weight is not None and not module.weight.requires_grad:
+                module.eval()
+
+    def merge(self) -> list[str]:
+        """Fold every injection that can be into its stage's own weights; return the names of these stages."""
+        names = []
+        for place, stage in enumerate(self.stages):
+            if callable(fold := getattr(stage, "merged", None)):
+                self.stages[place] = fold()
+                names.append(self.names[place])
+        return names
 
     @torch.no_grad()
-    def fit_standardisation(self, reader: StateReader, batches: Sequence[Sequence[str]], device: torch.device) -> None:
-        """Measure the training split's features as the pre-trained network gives them."""
+    def pooled(self, reader: StateReader, batches: Sequence[Sequence[str]], device: torch.device) -> Tensor:
+        """Return the features (N, feature_dim) of all batches as they are now, fp32 on the CPU."""
         self.eval()
         found = []
         for ids in batches:
             state = {name: tensor.to(device) for name, tensor in reader.batch(ids).items()}
             found.append(self.features(state).float().cpu())
-        self.standardise.fit(found)
+        return torch.cat(found)

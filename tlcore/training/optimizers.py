@@ -1,9 +1,9 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers by name."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import ParameterGroup
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-__all__ = ["lr_factor", "optimizer_for"]
+__all__ = ["optimizer_for"]
 
 
 def optimizer_for(
-    name: str, options: Any, parts: Mapping[str, nn.Module], groups: Sequence[ParameterGroup]
+    name: str, options: Any, parts: Mapping[str, nn.Module], groups: Sequence[ParameterGroup], lr: float
 ) -> Optimizer:
     """Return the optimizer ``name`` over the trained parameters of ``parts`` (stages by name, and ``head``).
 
-    Each part is a parameter group that remembers its ``base_lr``: the recipe's rate times the part's ``lr_scale``.
+    Each part is a parameter group that remembers its ``lr_scale``: its rate is so many times ``lr``.
 
     Raises:
         UsageError: a group for a part that is not trained.
     """
     from torch import optim
 
-    settings = dataclasses.asdict(options)
+    settings = dataclasses.asdict(options) | {"lr": lr}
     if "beta1" in settings:
         settings["betas"] = (settings.pop("beta1"), settings.pop("beta2"))
     by_part = {group.part: group for group in groups}
@@ -40,23 +40,10 @@ def optimizer_for(
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             continue
-        lr = settings["lr"] * group.lr_scale
-        entry = {"params": parameters, "lr": lr, "base_lr": lr, "part": part}
+        entry = {"params": parameters, "lr": lr * group.lr_scale, "lr_scale": group.lr_scale, "part": part}
         if group.weight_decay is not None:
             entry["weight_decay"] = group.weight_decay
         grouped.append(entry)
     kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
     optimizer: Optimizer = kinds[name](grouped, **settings)
     return optimizer
-
-
-def lr_factor(name: str, options: Any, steps_per_epoch: int) -> Callable[[int], float]:
-    """Return the factor on every learning rate at a step (from 0): a function of the position, without a state."""
-
-    def factor(step: int) -> float:
-        warmup = min(1.0, (step + 1) / options.warmup_steps) if options.warmup_steps else 1.0
-        if name == "step":
-            return warmup * float(options.gamma) ** (step // steps_per_epoch // options.step_size)
-        return warmup
-
-    return factor

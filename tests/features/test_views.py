@@ -1,0 +1,81 @@
+"""Augmented versions: stored and taken in turn above a frozen part, fresh in each epoch above nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from tlcore import Example, UnreadableError
+from tlcore.features.first_pass import Views, first_pass
+from tlcore.training.device import accelerator_for
+
+
+class Times(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(10.0))
+        self.rows = 0
+
+    def forward(self, state):
+        self.rows += int((state["hidden"] != 0).any(dim=1).sum())
+        return {"hidden": state["hidden"] * self.factor}
+
+
+class Shifted:
+    """Numbers from 1 on; a view adds its number in hundredths. One of them cannot be read."""
+
+    feature_dim = 1
+
+    def __init__(self):
+        self.stages = {"one": Times(), "two": Times()}
+        self.asked = []
+
+    def prepare(self, examples, view=None):
+        self.asked.append(view)
+        if any(example.input < 0 for example in examples):
+            raise UnreadableError("it is negative")
+        shift = 0 if view is None else (view.number + 1) / 100
+        return {"hidden": torch.tensor([[float(example.input + shift)] for example in examples])}
+
+    def pool(self, state):
+        return state["hidden"]
+
+
+EXAMPLES = [Example(str(n), n) for n in range(1, 7)]
+VIEWS = Views(seed=3, count=4, ids=frozenset("123"))
+
+
+def passed(tmp_path, line, examples=EXAMPLES):
+    backbone = Shifted()
+    reader, problems = first_pass(backbone, line, examples, accelerator_for("cpu", "fp32"), tmp_path, views=VIEWS)
+    return backbone, reader, problems
+
+
+def value(reader, id_, epoch):
+    return round(float(reader.batch([id_], epoch)["hidden"]) / 10, 3)
+
+
+def test_each_stored_version_is_computed_once_and_comes_once_in_so_many_epochs(tmp_path):
+    backbone, reader, _ = passed(tmp_path, 1)
+    assert backbone.stages["one"].rows == 3 * 4 + 3
+    seen = [value(reader, "2", epoch) for epoch in range(8)]
+    assert sorted(seen[:4]) == [2.01, 2.02, 2.03, 2.04]
+    assert seen[:4] == seen[4:]
+    starts = {value(reader, id_, 0) % 1 for id_ in "123"}
+    assert len(starts) > 1, "examples begin with different versions"
+
+
+def test_what_is_not_augmented_is_as_it_is_in_every_epoch(tmp_path):
+    _, reader, _ = passed(tmp_path, 1)
+    assert {value(reader, "5", epoch) for epoch in (None, 0, 1, 2)} == {5.0}
+
+
+def test_at_the_bottom_every_epoch_has_a_version_of_its_own(tmp_path):
+    _, reader, _ = passed(tmp_path, 0)
+    assert [value(reader, "2", epoch) * 10 for epoch in (0, 1, 7)] == pytest.approx([2.01, 2.02, 2.08])
+    assert value(reader, "2", None) * 10 == pytest.approx(2.0)
+
+
+def test_an_unreadable_example_is_one_problem_whatever_the_number_of_versions(tmp_path):
+    bad = [*EXAMPLES[:2], Example("3", -1)]
+    _, _, problems = passed(tmp_path, 1, bad)
+    assert [problem.id for problem in problems] == ["3"]

@@ -1,0 +1,35 @@
+"""What a user should know of a run without being stopped: ``RecipeWarning``s become its notes."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tlcore.errors import RecipeWarning
+
+__all__ = ["note", "noted"]
+
+
+def note(text: str) -> None:
+    """Add a note to the run that is going on."""
+    warnings.warn(text, RecipeWarning, stacklevel=2)
+
+
+@contextlib.contextmanager
+def noted(notes: list[str], told: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Add to ``notes`` what is warned of inside, once each, and tell it; other warnings go where they always go."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def keep(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, RecipeWarning):
+                show(message, category, *place, **more)
+            elif str(message) not in notes:
+                notes.append(str(message))
+                told(f"note: {message}")
+
+        warnings.simplefilter("always", RecipeWarning)
+        warnings.showwarning = keep
+        yield

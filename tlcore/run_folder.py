@@ -1,0 +1,84 @@
+"""The folder of a run: made once, never an earlier one's, and every file in it published whole."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tlcore.contracts import Problem, Table
+from tlcore.errors import PluginError, UsageError
+from tlcore.publishing import publish_file
+
+__all__ = ["RunFolder", "require_free"]
+
+
+def require_free(out: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        UsageError: it exists and is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"{out} exists and is not empty; a run overwrites nothing", hint="name another folder with --out"
+        )
+
+
+class RunFolder:
+    """Where one run writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def made(cls, out: Path | None, parent: Path, started: datetime.datetime) -> RunFolder:
+        """Return ``out``, or a new folder in ``parent`` that is named by the time.
+
+        Raises:
+            UsageError: no name was free.
+        """
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            return cls(out)
+        parent.mkdir(parents=True, exist_ok=True)
+        stamp = started.strftime("%Y-%m-%dT%H-%M-%S")
+        for attempt in range(1, 1000):
+            folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return cls(folder)
+        raise UsageError(f"too many runs in {parent} within one second")
+
+    def write(self, name: str, text: str) -> None:
+        """Publish a file."""
+        publish_file(self.path / name, text)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Publish a value as JSON for people."""
+        self.write(name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_problems(self, problems: Iterable[Problem]) -> None:
+        """Publish ``problems.jsonl``: each example that was skipped or is odd, with the reason."""
+        records = [{"id": found.id, "reason": found.reason, "skipped": found.skipped} for found in problems]
+        self.write("problems.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+
+    def write_table(self, name: str, table: Table) -> None:
+        """Publish a table as CSV.
+
+        Raises:
+            PluginError: a name that cannot be a file's everywhere.
+        """
+        from tlcore.evaluation.predictions import csv_text
+
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only")
+        self.write(f"{name}.csv", csv_text(table))
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Add one line of JSON to a file."""
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")

@@ -1,0 +1,108 @@
+"""One optimizer step: its examples in parts that fit into memory, checked before the weights change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from tlcore.errors import NumericError
+from tlcore.training.inference import in_batches
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from accelerate.optimizer import AcceleratedOptimizer
+    from torch import Tensor
+
+__all__ = ["Stepper", "training_batches"]
+
+
+class Stepper:
+    """Takes optimizer steps.
+
+    ``loss_of`` returns the mean loss of a part of a step, from the ids of its examples. Parts are weighted by their
+    size, so 1 x 32, 2 x 16 and 32 x 1 examples give the same gradients.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        optimizer: AcceleratedOptimizer,
+        *,
+        part: int,
+        clip: float | None,
+        fit_memory: bool,
+        note: Callable[[str], None],
+    ) -> None:
+        self._accelerator = accelerator
+        self._optimizer = optimizer
+        self._part = part
+        self._clip = clip
+        self._fit_memory = fit_memory
+        self._note = note
+
+    def take(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
+        """Change the weights once by the gradient of the mean loss over these examples; return that loss.
+
+        Raises:
+            NumericError: a loss or a gradient that is not finite; the weights are as they were.
+        """
+        loss = self._gradients(ids, loss_of, step)
+        if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
+            for group in self._optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        _require_finite(parameter.grad, f"a gradient in {group['part']}", ids, step)
+        if self._clip is not None:
+            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            self._accelerator.clip_grad_norm_(parameters, self._clip)
+        self._optimizer.step()
+        return loss
+
+    def _gradients(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        while True:
+            self._optimizer.zero_grad()
+            try:
+                return sum(
+                    self._part_gradients(part, len(ids), loss_of, step) for part in training_batches(ids, self._part)
+                )
+            except RuntimeError as error:
+                if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
+                    raise
+            self._optimizer.zero_grad()
+            self._part = max(1, min(self._part, len(ids)) // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self._note(f"memory ended: a step of {len(ids)} examples is now taken in parts of {self._part}")
+
+    def _part_gradients(
+        self, part: Sequence[str], total: int, loss_of: Callable[[Sequence[str]], Tensor], step: int
+    ) -> float:
+        loss = loss_of(part)
+        _require_finite(loss, "the loss", part, step)
+        share = len(part) / total
+        self._accelerator.backward(loss * share if share < 1 else loss)
+        return float(loss.detach()) * share
+
+
+def training_batches(ids: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Return the ids in batches of ``size``; a single one left over joins the batch before it.
+
+    Batch statistics cannot be taken over one example.
+    """
+    batches = in_batches(ids, size)
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [[*batches[-2], *batches[-1]]]
+    return batches
+
+
+def _require_finite(value: Tensor, what: str, ids: Sequence[str], step: int) -> None:
+    if not bool(torch.isfinite(value).all()):
+        raise NumericError(
+            f"{what} is not finite at step {step}; the step was not taken",
+            where=f"examples: {', '.join(ids)}",
+            hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
+        )

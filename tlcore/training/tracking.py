@@ -1,0 +1,78 @@
+"""Experiment trackers by name, through Accelerate; one that fails is muted, and the run goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Trackers"]
+
+PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
+
+
+class Trackers:
+    """The trackers of one run."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        project: str,
+        folder: Path,
+        recipe: Mapping[str, Any],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._warn = warn
+        self._running: dict[str, Any] = {}
+        for name in names:
+            if not any(importlib.util.find_spec(package) for package in PACKAGES[name]):
+                self._mute(name, f'it is not installed: pip install "tlcore[{name}]"')
+                continue
+            self._guarded(name, lambda name=name: self._start(name, project, folder, recipe))  # type: ignore[misc]
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Tell every tracker the values of an epoch."""
+        for name, tracker in list(self._running.items()):
+            self._guarded(name, lambda tracker=tracker: tracker.log(dict(values), step=step))  # type: ignore[misc]
+
+    def finish(self) -> None:
+        """Let every tracker write what it still holds."""
+        for name, tracker in list(self._running.items()):
+            self._guarded(name, tracker.finish)
+
+    def _start(self, name: str, project: str, folder: Path, recipe: Mapping[str, Any]) -> None:
+        from accelerate import tracking
+
+        kinds = {
+            "tensorboard": lambda: tracking.TensorBoardTracker(project, logging_dir=str(folder / "tensorboard")),
+            "mlflow": lambda: tracking.MLflowTracker(project, run_name=folder.name),
+            "wandb": lambda: tracking.WandBTracker(project, name=folder.name, dir=str(folder)),
+        }
+        tracker = kinds[name]()
+        tracker.start()
+        tracker.store_init_configuration(_flat(recipe))
+        self._running[name] = tracker
+
+    def _guarded(self, name: str, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except (Exception, SystemExit) as error:  # whatever a tracker does, it is not worth a run
+            lines = str(error).splitlines()
+            self._mute(name, f"{type(error).__name__}: {lines[0] if lines else ''}")
+
+    def _mute(self, name: str, reason: str) -> None:
+        self._running.pop(name, None)
+        self._warn(f"the tracker {name} is muted: {reason}")
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a recipe as one level of keys with dots, as trackers want it."""
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value if isinstance(value, (int, float, str)) else str(value)
+    return found
