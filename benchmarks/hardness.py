@@ -46,12 +46,12 @@ def _pixels(examples: list[Any]) -> Any:
 
 
 def _features(examples: list[Any]) -> Any:
-    from tl_vision import VGGOptions
-    from tl_vision.vgg import VGG16
+    from tl_vision import VGG16Options
+    from tl_vision.network import PictureNetwork
     from tlcore.features.first_pass import first_pass
     from tlcore.training.device import accelerator_for
 
-    backbone = VGG16(VGGOptions(), None)
+    backbone = PictureNetwork("vgg16", VGG16Options(), None)
     with tempfile.TemporaryDirectory() as folder:
         accelerator = accelerator_for("auto", "bf16")
         reader, _ = first_pass(backbone, len(backbone.stages), examples, accelerator, Path(folder))

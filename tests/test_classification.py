@@ -1,6 +1,8 @@
 """Scores equal scikit-learn's; labels stay names."""
 
 import json
+import math
+import warnings
 
 import numpy
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tlcore import Classification, DataError
+from tlcore import Classification, ClassificationOptions, DataError, RecipeWarning
 
 
 def fitted(*labels):
@@ -84,3 +86,90 @@ def test_mistakes_rank_by_confidence():
     task = fitted("a", "b")
     severity = task.mistakes(torch.tensor([[5.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([1, 1, 0]))
     assert severity[0] > severity[1] > severity[2] == 0
+
+
+def test_more_scores_equal_scikit_learn():
+    rng = numpy.random.default_rng(4)
+    task = fitted(*[f"class {n}" for n in range(7)])
+    targets, outputs = torch.from_numpy(rng.integers(7, size=200)), torch.from_numpy(rng.normal(size=(200, 7)))
+    found = task.evaluate(outputs, targets).metrics
+    truth, guesses, shares = targets.numpy(), outputs.argmax(1).numpy(), outputs.softmax(1).numpy()
+    assert found["weighted_f1"] == pytest.approx(metrics.f1_score(truth, guesses, average="weighted"), abs=1e-12)
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(truth, guesses), abs=1e-12)
+    assert found["top_5"] == pytest.approx(metrics.top_k_accuracy_score(truth, shares, k=5), abs=1e-12)
+    assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(truth, shares, multi_class="ovr"), abs=1e-12)
+    one_hot = numpy.eye(7)[truth]
+    assert found["pr_auc"] == pytest.approx(metrics.average_precision_score(one_hot, shares), abs=1e-12)
+    assert found["per_class"]["class 3"]["roc_auc"] == pytest.approx(
+        metrics.roc_auc_score(truth == 3, shares[:, 3]), abs=1e-12
+    )
+
+
+def test_areas_of_a_single_class_are_left_out_rather_than_made_up():
+    found = fitted("a", "b").evaluate(torch.randn(4, 2), torch.zeros(4, dtype=torch.int64))
+    assert "roc_auc" not in found.metrics
+    assert "roc" not in found.tables
+
+
+def classified(labels, **options):
+    task = Classification(ClassificationOptions(**options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecipeWarning)
+        task.fit(labels)
+    return task
+
+
+RARE = ["common"] * 9 + ["rare"]
+
+
+@pytest.mark.parametrize("imbalance", ["none", "auto", "weights", "sampler", "focal", "logit-adjust"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_shares_of_one_are_the_same_as_indices(imbalance, smoothing):
+    task = classified(RARE, imbalance=imbalance, label_smoothing=smoothing)
+    outputs, targets = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 1, 1, 0])
+    shares = torch.nn.functional.one_hot(targets, 2).float()
+    assert task.loss(outputs, targets).item() == pytest.approx(task.loss(outputs, shares).item(), rel=1e-5)
+
+
+def test_weights_have_a_mean_of_one_over_the_training_examples():
+    task = classified(RARE, imbalance="weights")
+    outputs = torch.zeros(10, 2)
+    assert task.loss(outputs, task.encode(RARE)).item() == pytest.approx(math.log(2), rel=1e-6)
+    rare, common = task.loss(outputs[:1], task.encode(["rare"])), task.loss(outputs[:1], task.encode(["common"]))
+    assert rare.item() / common.item() == pytest.approx(9, rel=1e-5)
+
+
+def test_adjusted_logits_ask_more_of_the_rare_class():
+    task, outputs = classified(RARE, imbalance="logit-adjust"), torch.zeros(1, 2)
+    assert task.loss(outputs, task.encode(["rare"])).item() == pytest.approx(-math.log(0.1), rel=1e-5)
+    assert classified(RARE, imbalance="auto").loss(outputs, torch.tensor([1])) == task.loss(outputs, torch.tensor([1]))
+    even = classified(["a", "b"], imbalance="auto")
+    assert even.loss(outputs, torch.tensor([1])).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_the_focal_loss_is_its_papers():
+    task = classified(["a", "b"], imbalance="focal", focal_gamma=2.0)
+    outputs, targets = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    p = math.exp(1) / (1 + math.exp(1))
+    assert task.loss(outputs, targets).item() == pytest.approx(-((1 - p) ** 2) * math.log(p), rel=1e-5)
+
+
+def test_the_sampler_draws_every_class_equally_often():
+    weights = classified(RARE, imbalance="sampler").sampling_weights(RARE)
+    assert sum(weights[:9]) == pytest.approx(weights[9])
+    assert classified(RARE).sampling_weights(RARE) is None
+
+
+def test_imbalance_is_said_where_nothing_is_done_about_it():
+    with pytest.warns(RecipeWarning, match=r"9 training examples of 'common', 1 of 'rare'.*task\.imbalance=auto"):
+        Classification().fit(RARE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Classification(ClassificationOptions(imbalance="auto")).fit(RARE)
+        Classification().fit(["a"] * 3 + ["b"])
+
+
+def test_an_older_model_without_counts_can_be_restored():
+    task = Classification()
+    task.restore({"classes": ["a", "b"], "majority": "a"})
+    assert task.decode(torch.zeros(1, 2))["prediction"] == ["a"]

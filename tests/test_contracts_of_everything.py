@@ -8,6 +8,7 @@ from tlcore.testing import check_light_import, check_offer
 
 HOST = PluginHost(environ={"TL_PLUGINS": ""})
 REGISTRY = Registry(HOST)
+LABELS = {"regression": (0.5, "1", "2.5", -3, 0.5), "multilabel": ((), ("a",), ("a", "b"), "b", ["c"])}
 OFFERS = [offer for kind in KINDS for offer in REGISTRY.offers(kind)]
 
 
@@ -29,4 +30,6 @@ def test_offering_is_light(plugin):
 
 @pytest.mark.parametrize("offer", OFFERS, ids=lambda offer: f"{offer.spec.kind} {offer.full_name}")
 def test_what_is_offered_keeps_its_contract(offer, tmp_path):
-    check_offer(offer, REGISTRY, tmp_path)
+    kind = offer.spec.name.rpartition("-")[2]
+    given = {"labels": LABELS[kind]} if offer.spec.kind == "task" and kind in LABELS else {}
+    check_offer(offer, REGISTRY, tmp_path, **given)

@@ -32,6 +32,7 @@ ORDER = (
     "weights",
     "publishing",
     "weight_lock",
+    "scores",
     "classification",
     "multilabel",
     "regression",

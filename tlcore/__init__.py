@@ -25,7 +25,9 @@ _HOMES = {
         "UnreadableError",
         "UsageError", "WeightsError", "nearest",
     ),
-    "tlcore.classification": ("Classification",),
+    "tlcore.classification": ("Classification", "ClassificationOptions"),
+    "tlcore.multilabel": ("MultiLabel", "MultiLabelOptions"),
+    "tlcore.regression": ("Regression", "RegressionOptions"),
     "tlcore.artifact": ("Model", "load"),
     "tlcore.running": ("Result", "run"),
 }  # fmt: skip
@@ -35,7 +37,7 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from tlcore.artifact import Model, load
-    from tlcore.classification import Classification
+    from tlcore.classification import Classification, ClassificationOptions
     from tlcore.contracts import (
         Adapter,
         Backbone,
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
         nearest,
     )
     from tlcore.hookspecs import API_VERSION, hookimpl
+    from tlcore.multilabel import MultiLabel, MultiLabelOptions
+    from tlcore.regression import Regression, RegressionOptions
     from tlcore.running import Result, run
     from tlcore.specs import (
         ANY_MODALITY,

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tlcore import BackboneSpec, Example, NoOptions, TaskSpec, hookimpl, option
+from tlcore import (
+    BackboneSpec,
+    ClassificationOptions,
+    Example,
+    MultiLabelOptions,
+    RegressionOptions,
+    TaskSpec,
+    hookimpl,
+    option,
+)
 
 if TYPE_CHECKING:
     from tlcore import Backbone, Task
@@ -44,13 +53,30 @@ class MiniLMOptions(_TextOptions):
 
 @hookimpl
 def tl_tasks() -> Iterable[TaskSpec]:
-    """Offer text classification."""
+    """Offer classification, several labels, and numbers."""
     yield TaskSpec(
         name="text-classification",
         summary="One label for each text.",
         modality="text",
-        build=_text_classification,
-        smoke=lambda folder: NoOptions(),
+        options=ClassificationOptions,
+        build=_classification,
+        smoke=lambda folder: ClassificationOptions(),
+    )
+    yield TaskSpec(
+        name="text-multilabel",
+        summary="Any number of labels for each text.",
+        modality="text",
+        options=MultiLabelOptions,
+        build=_multilabel,
+        smoke=lambda folder: MultiLabelOptions(),
+    )
+    yield TaskSpec(
+        name="text-regression",
+        summary="A number for each text.",
+        modality="text",
+        options=RegressionOptions,
+        build=_regression,
+        smoke=lambda folder: RegressionOptions(),
     )
 
 
@@ -77,10 +103,22 @@ def tl_backbones() -> Iterable[BackboneSpec]:
     )
 
 
-def _text_classification(options: NoOptions) -> Task:
+def _classification(options: ClassificationOptions) -> Task:
     from tl_text.task import TextClassification
 
-    return TextClassification()
+    return TextClassification(options)
+
+
+def _multilabel(options: MultiLabelOptions) -> Task:
+    from tl_text.task import TextMultiLabel
+
+    return TextMultiLabel(options)
+
+
+def _regression(options: RegressionOptions) -> Task:
+    from tl_text.task import TextRegression
+
+    return TextRegression(options)
 
 
 def _bert(options: BertOptions, saved: Path | None) -> Backbone:

@@ -1,77 +1,159 @@
-"""Pictures: image classification, and VGG16 from torchvision."""
+"""Pictures: image classification, and VGG and ResNet from torchvision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tlcore import BackboneSpec, Example, NoOptions, TaskSpec, hookimpl, option
+from tl_vision.architectures import ARCHITECTURES
+from tlcore import (
+    BackboneSpec,
+    ClassificationOptions,
+    Example,
+    MultiLabelOptions,
+    RegressionOptions,
+    TaskSpec,
+    hookimpl,
+    option,
+)
+
+try:
+    from tl_vision.options import PreparationOptions
+except ImportError:
+    from tl_vision.interim import PreparationOptions
 
 if TYPE_CHECKING:
+    from tl_vision.architectures import Architecture
     from tlcore import Backbone, Task
 
 TLCORE_API = 1
+OWN_WEIGHTS = "`random`, the path of a .safetensors or .pth file, or the folder of a finished run."
 
 
 @dataclass(frozen=True, kw_only=True)
-class VGGOptions:
-    """Keys of ``backbone`` for ``vgg16``."""
+class _NetworkKeys:
+    weights: Path | str = option("imagenet", f"`imagenet` (torchvision's IMAGENET1K_V1), {OWN_WEIGHTS}")
+    output: str | None = option(None, "The last stage to use; the last one before the dense layers unless given.")
+    pool: Literal["mean", "max", "flatten"] = option("mean", "How the last map becomes one vector.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(PreparationOptions, _NetworkKeys):
+    """Keys of ``backbone`` that every network has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGGOptions(NetworkOptions):
+    """Keys of ``backbone`` for the VGG networks."""
+
+    output: str | None = option(
+        None, "The last stage to use: block1 to block5, or fc6 or fc7 where the weights have them; block5 unless given."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG16Options(VGGOptions):
+    """Keys of ``backbone`` for ``vgg16``, whose original convolutions come in a package."""
 
     weights: Path | str = option(
         "imagenet-features",
-        "`imagenet-features` (the original convolutions), `imagenet` (torchvision's IMAGENET1K_V1), `random`, "
-        "or the path of a .safetensors or .pth file.",
+        "`imagenet-features` (the original convolutions, out of a package of tlcore[demo]), `imagenet` (torchvision's "
+        f"IMAGENET1K_V1), {OWN_WEIGHTS}",
     )
-    output: str | None = option(None, "The last stage to use: block1 to block5, fc6, fc7; block5 unless given.")
-    pool: Literal["mean", "max", "flatten"] = option("mean", "How the last map becomes one vector.")
-    resize: int | None = option(
-        None, "Shorter side before the centre is cropped, in pixels; what the weights say unless given.", ge=32, le=2048
-    )
-    size: int = option(224, "Height and width of the prepared picture, in pixels.", ge=32, le=1024)
 
-    def __post_init__(self) -> None:
-        if self.resize is not None and self.resize < self.size:
-            raise ValueError(f"resize ({self.resize}) is smaller than size ({self.size})")
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetOptions(NetworkOptions):
+    """Keys of ``backbone`` for ``resnet18`` and ``resnet34``."""
+
+    output: str | None = option(None, "The last stage to use: stem, layer1 to layer4; layer4 unless given.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepResNetOptions(ResNetOptions):
+    """Keys of ``backbone`` for the ResNets that were published twice."""
+
+    weights: Path | str = option(
+        "imagenet",
+        f"`imagenet` and `imagenet-v2` (torchvision's IMAGENET1K_V1 and IMAGENET1K_V2), {OWN_WEIGHTS}",
+    )
 
 
 @hookimpl
 def tl_tasks() -> Iterable[TaskSpec]:
-    """Offer image classification."""
+    """Offer classification, several labels, and numbers."""
     yield TaskSpec(
         name="image-classification",
         summary="One label for each picture.",
         modality="image",
-        build=_image_classification,
-        smoke=lambda folder: NoOptions(),
+        options=ClassificationOptions,
+        build=_classification,
+        smoke=lambda folder: ClassificationOptions(),
+    )
+    yield TaskSpec(
+        name="image-multilabel",
+        summary="Any number of labels for each picture.",
+        modality="image",
+        options=MultiLabelOptions,
+        build=_multilabel,
+        smoke=lambda folder: MultiLabelOptions(),
+    )
+    yield TaskSpec(
+        name="image-regression",
+        summary="A number for each picture.",
+        modality="image",
+        options=RegressionOptions,
+        build=_regression,
+        smoke=lambda folder: RegressionOptions(),
     )
 
 
 @hookimpl
 def tl_backbones() -> Iterable[BackboneSpec]:
-    """Offer VGG16."""
-    yield BackboneSpec(
-        name="vgg16",
-        summary="VGG16: five blocks of convolutions, then two dense layers where the weights have them.",
+    """Offer the networks of the table."""
+    return [_offered(row) for row in ARCHITECTURES.values()]
+
+
+def _offered(row: Architecture) -> BackboneSpec:
+    options: type[NetworkOptions] = VGG16Options if row.name == "vgg16" else VGGOptions
+    if row.family == "resnet":
+        options = DeepResNetOptions if "imagenet-v2" in row.files else ResNetOptions
+    return BackboneSpec(
+        name=row.name,
+        summary=f"{row.title}: {row.parameters} M parameters up to {row.output}, {row.width} features; 224 pixels.",
         modality="image",
-        options=VGGOptions,
-        build=_vgg16,
-        smoke=lambda folder: VGGOptions(weights="random", output="block2", size=32),
+        options=options,
+        build=partial(_network, row.name),
+        smoke=lambda folder: options(weights="random", output="block2" if row.family == "vgg" else "layer1", size=32),
         samples=_pictures,
     )
 
 
-def _image_classification(options: NoOptions) -> Task:
+def _classification(options: ClassificationOptions) -> Task:
     from tl_vision.task import ImageClassification
 
-    return ImageClassification()
+    return ImageClassification(options)
 
 
-def _vgg16(options: VGGOptions, saved: Path | None) -> Backbone:
-    from tl_vision.vgg import VGG16
+def _multilabel(options: MultiLabelOptions) -> Task:
+    from tl_vision.task import ImageMultiLabel
 
-    return VGG16(options, saved)
+    return ImageMultiLabel(options)
+
+
+def _regression(options: RegressionOptions) -> Task:
+    from tl_vision.task import ImageRegression
+
+    return ImageRegression(options)
+
+
+def _network(name: str, options: NetworkOptions, saved: Path | None) -> Backbone:
+    from tl_vision.network import PictureNetwork
+
+    return PictureNetwork(name, options, saved)
 
 
 def _pictures(folder: Path) -> Sequence[Example]:

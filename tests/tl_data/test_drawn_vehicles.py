@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_limits
 from tl_data import DrawnVehiclesOptions
 from tl_data.drawn_vehicles import DrawnVehicles
 from tl_data.drawn_vehicles.scene import CLASSES, draw
-from tl_vision import VGGOptions
-from tl_vision.vgg import VGG16
+from tl_vision import VGG16Options
+from tl_vision.network import PictureNetwork
 from tlcore import Example
 
 
@@ -46,7 +46,7 @@ def pixels(examples: list[Example]) -> np.ndarray:
 
 def vgg16_features(examples: list[Example]) -> np.ndarray:
     """Return the mean-pooled block 5 of the pre-trained network, at half precision to save time."""
-    backbone = VGG16(VGGOptions(weights="imagenet-features"), None)
+    backbone = PictureNetwork("vgg16", VGG16Options(weights="imagenet-features"), None)
     rows = []
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         for start in range(0, len(examples), 20):

@@ -1,0 +1,61 @@
+"""Numbers: learnt on any scale, told in the data's own unit."""
+
+import pytest
+import torch
+from sklearn import metrics
+
+from tlcore import DataError, Regression, RegressionOptions
+
+LABELS = ["100", 300, "500.5", 1e2]
+
+
+def fitted(labels=LABELS, **options):
+    task = Regression(RegressionOptions(**options))
+    task.fit(labels)
+    return task
+
+
+def test_targets_are_learnt_in_deviations_and_told_in_the_unit():
+    task = fitted()
+    targets = task.encode(LABELS)
+    assert targets.mean().item() == pytest.approx(0, abs=1e-6)
+    assert targets.std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    assert task.decode(targets[:, None])["prediction"] == pytest.approx([100, 300, 500.5, 100], rel=1e-5)
+
+
+@pytest.mark.parametrize("label", ["", "nan", "inf", "3,5", "good", True, None, ("1",)])
+def test_what_is_no_finite_number_is_named(label):
+    with pytest.raises(DataError, match="is no number") as caught:
+        fitted(["1", "2", label])
+    assert repr(label) in caught.value.what
+
+
+@pytest.mark.parametrize(("labels", "reason"), [(["5", 5.0], "has the value 5"), ([], "no training labels")])
+def test_nothing_to_learn_is_an_error(labels, reason):
+    with pytest.raises(DataError, match=reason):
+        fitted(labels)
+
+
+def test_scores_are_scikit_learns_in_the_unit_of_the_data():
+    task, truth, guesses = fitted(), [100.0, 250.0, 900.0], [120.0, 240.0, 800.0]
+    found = task.evaluate(task.encode(guesses)[:, None], task.encode(truth)).metrics
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guesses), rel=1e-5)
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, guesses), rel=1e-5)
+    assert found["r2"] == pytest.approx(metrics.r2_score(truth, guesses), rel=1e-5)
+    assert found["baseline"] == {"guess": 200.0, "mae": pytest.approx((100 + 50 + 700) / 3, rel=1e-5)}
+
+
+def test_one_example_has_no_r2():
+    task = fitted()
+    assert "r2" not in task.evaluate(torch.zeros(1, 1), torch.zeros(1)).metrics
+
+
+@pytest.mark.parametrize(("loss", "value"), [("mse", 4.0), ("mae", 2.0), ("huber", 1.5)])
+def test_each_loss(loss, value):
+    assert fitted(loss=loss).loss(torch.tensor([[2.0]]), torch.tensor([0.0])).item() == pytest.approx(value)
+
+
+def test_mistakes_are_absolute_errors():
+    task = fitted()
+    found = task.mistakes(task.encode([100, 350])[:, None], task.encode([100, 300]))
+    assert found.tolist() == [0.0, pytest.approx(50, rel=1e-5)]
