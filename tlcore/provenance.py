@@ -77,8 +77,15 @@ def data_digest(dataset: Dataset) -> str:
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return how many examples each label has in each split, unless the labels are too many to be classes."""
-    counts = Counter((str(e.label), str(e.split)) for e in dataset.examples.values())
+    """Return how many examples each label has in each split, unless the labels are too many to be classes.
+
+    Of an example with several labels each is counted.
+    """
+    counts = Counter(
+        (str(name), str(e.split))
+        for e in dataset.examples.values()
+        for name in (e.label if isinstance(e.label, tuple) else (e.label,))
+    )
     labels = sorted({label for label, _ in counts})
     if len(labels) > 1000:
         return {}

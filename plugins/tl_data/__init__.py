@@ -1,4 +1,4 @@
-"""The built-in data sources: class folders, tables, and tables that installed packages ship."""
+"""The built-in data sources: class folders, tables, data sets of the hub, and what installed packages ship."""
 
 from __future__ import annotations
 
@@ -15,45 +15,117 @@ if TYPE_CHECKING:
 TLCORE_API = 1
 
 
+_CLASSES_HELP = (
+    "File with the names of the classes: one a line for labels 0, 1, 2 …, or a .csv or .json that maps labels to names."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions:
+class FolderKeys:
+    """Keys of ``data`` that every source of class folders has."""
+
+    label: Literal["first", "last", "path"] = option(
+        "first", "Which of nested folders names the class: the first, the last, or all of them as a path."
+    )
+    classes: Path | None = option(None, _CLASSES_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(FolderKeys):
     """Keys of ``data`` for ``folder``."""
 
     path: Path = option(help="Folder of class folders, or of train, val and test folders that hold class folders.")
+    limit: int | None = option(None, "Use only so many examples, chosen by a hash of the id.", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnOptions:
+class LabelOptions:
+    """Keys of ``data`` that say what the labels of rows are."""
+
+    label: str | None = option(None, "Column of the labels; found by its usual names, such as label, unless given.")
+    labels: tuple[str, ...] = option((), "Columns that are 1 or true where an example has the label of their name.")
+    label_separator: str | None = option(None, "What stands between several labels in one cell, such as `|`.")
+    label_is: Literal["name", "number"] = option(
+        "name", "Whether labels are names, of which `1` and `1.0` would be two, or numbers."
+    )
+    labelled: bool = option(True, "Whether rows have labels; without them they can be predicted but not trained on.")
+    classes: Path | None = option(None, _CLASSES_HELP)
+    filter: dict[str, str | tuple[str, ...]] | None = option(
+        None, "Only rows whose column has this value, or one of these, such as `{lang: de}` or `{stars: [1, 5]}`."
+    )
+
+    def __post_init__(self) -> None:
+        if self.labels and (self.label is not None or self.label_separator is not None):
+            raise ValueError("labels names a column for each label; leave label and label_separator out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnOptions(LabelOptions):
     """Keys of ``data`` that every source of table rows has."""
 
     input: str | None = option(None, "Column of the inputs; found by its usual names, such as text, unless given.")
     input_is: Literal["text", "path"] = option(
         "text", "What the input column holds: texts, or paths of files relative to the table's folder."
     )
-    label: str | None = option(None, "Column of the labels; found by its usual names, such as label, unless given.")
-    labelled: bool = option(True, "Whether rows have labels; without them they can be predicted but not trained on.")
     split: str | None = option(None, "Column that says train, validation or test; `split` unless given, if there.")
     group: str | None = option(None, "Column whose equal values must stay in one split, such as a customer.")
     id: str | None = option(None, "Column that identifies a row; `id` unless given, if there and unique.")
-    delimiter: str | None = option(None, "Character between the cells, or `tab`; recognised unless given.")
-    encoding: str | None = option(None, "Encoding of the text; UTF-8, or UTF-16 by its mark, unless given.")
-    quotes: bool = option(True, "Whether a cell may stand in double quotation marks; else they are plain characters.")
     limit: int | None = option(None, "Use only so many examples, chosen by a hash of the id.", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOptions(ColumnOptions):
+class FileOptions(ColumnOptions):
+    """Keys of ``data`` that say how the text of a table file is read."""
+
+    delimiter: str | None = option(None, "Character between the cells, or `tab`; recognised unless given.")
+    encoding: str | None = option(None, "Encoding of the text; UTF-8, or UTF-16 by its mark, unless given.")
+    quotes: bool = option(True, "Whether a cell may stand in double quotation marks; else they are plain characters.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(FileOptions):
     """Keys of ``data`` for ``table``."""
 
     path: Path = option(help="A .csv, .tsv, .jsonl, .json or .parquet file, or a folder with train.csv and test.csv.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageOptions(ColumnOptions):
+class PackageOptions(FileOptions):
     """Keys of ``data`` for ``package``."""
 
     package: str = option(help="Name of an installed distribution, as pip knows it; it is never imported.")
-    file: str = option(help="The end of the path of a file inside it, such as `corpora/*.csv`.")
+    file: str | None = option(None, "The end of the path of a table inside it, such as `corpora/*.csv`.")
+    folder: str | None = option(
+        None, "In place of a table, the end of the path of a folder of class folders inside it."
+    )
+
+    def __post_init__(self) -> None:
+        LabelOptions.__post_init__(self)
+        if (self.file is None) == (self.folder is None):
+            raise ValueError("give either the file of a table or the folder of class folders in the package")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions(ColumnOptions):
+    """Keys of ``data`` for ``dataset``."""
+
+    path: Path = option(help="Folder that `save_to_disk` of the library datasets wrote, or a folder of Parquet files.")
+    splits: dict[str, str] | None = option(
+        None, "Which of its splits are ours, such as `{train: train, test: validation}`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubOptions(ColumnOptions):
+    """Keys of ``data`` for ``hub``."""
+
+    dataset: str = option(help="Name of a data set on the hub, such as `stanfordnlp/imdb`.")
+    config: str | None = option(None, "Which of its configurations, where it has several.")
+    revision: str | None = option(None, "Commit of the data set; pin it, and the data stays what it is.")
+    splits: dict[str, str] | None = option(
+        None, "Which of its splits are ours, such as `{train: train, test: validation}`."
+    )
+    streaming: bool = option(False, "Read it without keeping all of it on the disk; with `limit`, only its beginning.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +165,22 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         smoke=_table_of_a_dependency,
     )
     yield DataSourceSpec(
+        name="dataset",
+        summary="A data set of the library datasets on the disk, or a folder of Parquet files.",
+        modality=ANY_MODALITY,
+        options=DatasetOptions,
+        build=_dataset,
+        smoke=_tiny_dataset,
+    )
+    yield DataSourceSpec(
+        name="hub",
+        summary="A data set of the Hugging Face hub.",
+        modality=ANY_MODALITY,
+        options=HubOptions,
+        build=_hub,
+        smoke=_tiny_repository,
+    )
+    yield DataSourceSpec(
         name="drawn-vehicles",
         summary="Street scenes in five classes of vehicles, drawn on the spot: no file, no network.",
         modality="image",
@@ -120,6 +208,18 @@ def _package(options: PackageOptions) -> DataSource:
     return PackageSource(options)
 
 
+def _dataset(options: DatasetOptions) -> DataSource:
+    from tl_data.hub import DatasetSource
+
+    return DatasetSource(options)
+
+
+def _hub(options: HubOptions) -> DataSource:
+    from tl_data.hub import HubSource
+
+    return HubSource(options)
+
+
 def _drawn_vehicles(options: DrawnVehiclesOptions) -> DataSource:
     from tl_data.drawn_vehicles import DrawnVehicles
 
@@ -139,6 +239,21 @@ def _tiny_table(folder: Path) -> TableOptions:
     rows = [f"a {word} day,{label}" for word, label in (("fine", "good"), ("bad", "poor"), ("great", "good"))]
     path.write_text("\n".join(["text,label", *rows, ""]))
     return TableOptions(path=path)
+
+
+def _tiny_dataset(folder: Path) -> DatasetOptions:
+    from datasets import Dataset
+
+    Dataset.from_dict(
+        {"text": ["a fine day", "a bad day", "a great day"], "label": ["good", "poor", "good"]}
+    ).to_parquet(folder / "train-00000-of-00001.parquet")
+    return DatasetOptions(path=folder)
+
+
+def _tiny_repository(folder: Path) -> HubOptions:
+    """Name a folder that is laid out like a data set of the hub, which stands for one without a network."""
+    _tiny_dataset(folder)
+    return HubOptions(dataset=str(folder))
 
 
 def _table_of_a_dependency(folder: Path) -> PackageOptions:

@@ -53,8 +53,10 @@ def find_columns(
     """
     search = _Search(columns, path)
     wanted = {"input": options.input_is, "label": "label", "split": "split", "group": "", "id": "id"}
-    if not options.labelled:
+    if not options.labelled or options.labels:
         del wanted["label"]
+    for name in options.labels:
+        search.named("labels", name)
     named = {role: getattr(options, role) for role in wanted}
     found: dict[str, str | None] = {role: search.named(role, name) for role, name in named.items() if name is not None}
     for role, usual in wanted.items():

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tl_data import FolderOptions
+from tl_data.labels import ClassNames
 from tl_data.paths import absent, printable
+from tl_data.table import limited
 from tlcore import DataError, DataSource, Example, Problem
 from tlcore.data.splitting import SPLIT_NAMES
 
@@ -23,7 +25,9 @@ class FolderSource(DataSource):
     """Files in class folders. The input of an example is the file's path, its id the path relative to the folder."""
 
     def __init__(self, options: FolderOptions) -> None:
+        self.options = options
         self.root = options.path
+        self._names = ClassNames(options.classes)
         self._walked: dict[str, Path] = {}
 
     def examples(self) -> Iterator[Example | Problem]:
@@ -32,6 +36,9 @@ class FolderSource(DataSource):
         Raises:
             DataError: no such folder, a folder that cannot be read, or nothing in it that is laid out in classes.
         """
+        return iter(limited(list(self._examples()), self.options.limit)) if self.options.limit else self._examples()
+
+    def _examples(self) -> Iterator[Example | Problem]:
         if not self.root.exists():
             raise absent(self.root)
         if not self.root.is_dir():
@@ -62,13 +69,23 @@ class FolderSource(DataSource):
             )
         yield from self._stray(files)
         for folder in folders:
-            label = folder.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             items = 0
             for item in self._below(folder):
                 items += 1
-                yield item if isinstance(item, Problem) else Example(self._id(item), item, label=label, split=split)
+                if isinstance(item, Problem):
+                    yield item
+                else:
+                    yield Example(self._id(item), item, label=self._label(parent, item), split=split)
             if not items:
-                yield Problem(self._id(folder), f"the folder of class {label!r} is empty", skipped=False)
+                yield Problem(
+                    self._id(folder), f"the folder of class {_decoded(folder.name)!r} is empty", skipped=False
+                )
+
+    def _label(self, parent: Path, file: Path) -> str:
+        """Return the class of a file: which of the folders between ``parent`` and it is meant, by the name it has."""
+        folders = file.relative_to(parent).parts[:-1]
+        parts = {"first": folders[:1], "last": folders[-1:], "path": folders}[self.options.label]
+        return self._names(_decoded("/".join(parts)), self._id(file))
 
     def _below(self, folder: Path) -> Iterator[Path | Problem]:
         """Walk a folder in the order of names; each real folder once, so that links in a circle end."""
@@ -105,6 +122,10 @@ class FolderSource(DataSource):
 
     def _id(self, path: Path) -> str:
         return printable(path.relative_to(self.root).as_posix())
+
+
+def _decoded(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _splits(folders: list[Path]) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""Tables that an installed package ships, found by its records; the package is never imported."""
+"""Tables and class folders that an installed package ships, found by its records; the package is never imported."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from tl_data import PackageOptions
-from tl_data.table import Part, examples_of
+from tl_data import FolderOptions, PackageOptions
+from tl_data.folder import FolderSource
+from tl_data.table import Part, examples_of, read_parts
 from tlcore import DataError, DataSource, Example, Problem, UsageError, nearest
 
 __all__ = ["PackageSource"]
@@ -17,29 +18,60 @@ SHOWN_FILES = 12
 
 
 class PackageSource(DataSource):
-    """The rows of the files of a distribution that match a pattern, file by file in the order of their paths."""
+    """Class folders of a distribution, or the rows of its files that match a pattern, in the order of their paths."""
 
     def __init__(self, options: PackageOptions) -> None:
         self.options = options
 
     def examples(self) -> Iterator[Example | Problem]:
-        """Yield each row; see ``tl_data.table.TableSource``.
+        """Yield each row or picture; see ``tl_data.table.TableSource`` and ``tl_data.folder.FolderSource``.
 
         Raises:
             DataError: the package is not installed, has no such file, or one that cannot be read as a table.
         """
-        return examples_of([Part(path) for path in _files(self.options.package, self.options.file)], self.options)
+        options = self.options
+        if options.folder is not None:
+            folder = FolderOptions(
+                path=_folder(options.package, options.folder), limit=options.limit, classes=options.classes
+            )
+            return FolderSource(folder).examples()
+        parts = [Part(path) for path in _files(options.package, options.file or "")]
+        return examples_of(read_parts(parts, options), options)
+
+
+def _recorded(package: str) -> list[metadata.PackagePath]:
+    if not package:
+        raise UsageError("the name of a package is needed", where="data.package")
+    try:
+        return sorted(metadata.files(package) or [])
+    except metadata.PackageNotFoundError:
+        raise _not_installed(package) from None
+
+
+def _folder(package: str, folder: str) -> Path:
+    """Return where a folder of a package lies, from the files that are recorded below it."""
+    recorded = _recorded(package)
+    wanted = folder.strip("/")
+    for file in recorded:
+        for parent in file.parents:
+            if parent.as_posix() == wanted or parent.as_posix().endswith(f"/{wanted}"):
+                place = Path(str(file.locate()))
+                return place.parents[len(file.parts) - len(parent.parts) - 1]
+    folders = sorted({parent.as_posix() for file in recorded for parent in file.parents if parent.as_posix() != "."})
+    meant = nearest(wanted, folders)
+    raise DataError(
+        f"{package} {metadata.version(package)} has no folder {folder!r}",
+        where=f"its folders: {', '.join(folders[:SHOWN_FILES])}",
+        hint=f"did you mean {meant!r}?" if meant else "write the end of its path, such as `data/pictures`",
+    )
 
 
 def _files(package: str, pattern: str) -> list[Path]:
-    if not package or not pattern:
-        raise UsageError("a package and a file are needed", where="data.package, data.file")
-    try:
-        recorded = metadata.files(package) or []
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise _not_installed(package) from None
-    paths = {str(file): Path(str(file.locate())) for file in sorted(recorded) if file.match(pattern)}
+    if not pattern:
+        raise UsageError("the end of a file's path is needed", where="data.file")
+    recorded = _recorded(package)
+    version = metadata.version(package)
+    paths = {str(file): Path(str(file.locate())) for file in recorded if file.match(pattern)}
     present = [path for path in paths.values() if path.is_file()]
     if present:
         return present
@@ -48,7 +80,7 @@ def _files(package: str, pattern: str) -> list[Path]:
             f"{package} {version} records {next(iter(paths))}, which is gone",
             hint=f'install it again: pip install --force-reinstall "{package}"',
         )
-    raise _no_such_file(f"{package} {version}", pattern, [str(file) for file in sorted(recorded)])
+    raise _no_such_file(f"{package} {version}", pattern, [str(file) for file in recorded])
 
 
 def _not_installed(package: str) -> DataError:

@@ -20,7 +20,7 @@ from tl_data.paths import absent, printable
 from tl_data.text_lines import MARKS, encoding_of, lines_of
 from tlcore import DataError, Problem, UsageError
 
-__all__ = ["SUFFIXES", "Row", "Sheet", "read_sheet"]
+__all__ = ["SUFFIXES", "Row", "Sheet", "as_text", "read_sheet"]
 
 DELIMITERS = (",", ";", "\t", "|")
 DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -245,14 +245,15 @@ def _parquet(path: Path, start: bytes) -> Sheet:
             columns = [batch.column(number).to_pylist() for number in range(batch.num_columns)]
             for cells in zip(*columns, strict=True):
                 place = f"{path.name}: row {len(sheet.rows) + 1}"
-                texts = map(_as_text, cells)
+                texts = map(as_text, cells)
                 sheet.rows.append(Row(place, dict(zip(sheet.columns, texts, strict=True))))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path.name} is damaged: {str(error).splitlines()[0]}", where=str(path)) from error
     return sheet
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
+    """Return a typed cell as a text, None where it is missing; bytes, lists and mappings stay what they are."""
     missing = value is None or value != value  # only NaN differs from itself
     if missing or isinstance(value, (bytes, list, dict)):
         return None if missing else value

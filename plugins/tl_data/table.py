@@ -13,14 +13,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tl_data import ColumnOptions, TableOptions
+from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
+from tl_data.labels import ClassNames, label_of
 from tl_data.paths import absent, printable
-from tl_data.rows import SUFFIXES, Row, read_sheet
-from tlcore import DataError, DataSource, Example, Problem, UsageError
+from tl_data.rows import SUFFIXES, Row, Sheet, read_sheet
+from tlcore import DataError, DataSource, Example, Problem, UsageError, nearest
 from tlcore.data.splitting import SPLIT_NAMES
 
-__all__ = ["Part", "TableSource", "examples_of"]
+__all__ = ["Part", "TableSource", "examples_of", "limited", "read_parts"]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 ID_DIGITS = 16
@@ -51,13 +52,13 @@ class TableSource(DataSource):
         if not path.exists():
             raise absent(path)
         if not path.is_dir():
-            return examples_of([Part(path)], self.options)
+            return examples_of(read_parts([Part(path)], self.options), self.options)
         if self.options.split is not None:
             raise UsageError(
                 f"{path} is a folder whose file names say the split, and data.split names a column",
                 hint="give one table file, or leave data.split out",
             )
-        return examples_of(_parts_of_folder(path), self.options)
+        return examples_of(read_parts(_parts_of_folder(path), self.options), self.options)
 
 
 def _parts_of_folder(folder: Path) -> list[Part]:
@@ -85,56 +86,93 @@ class _Draft:
     row: Row
     columns: Columns
     part: Part
-    input: str | Path
-    label: str | None
+    input: str | Path | bytes
+    label: Any
 
 
-def examples_of(parts: Sequence[Part], options: ColumnOptions) -> Iterator[Example | Problem]:
-    """Yield the rows of files of one data set; see ``TableSource.examples``."""
+def read_parts(parts: Sequence[Part], options: FileOptions) -> Iterator[tuple[Part, Sheet]]:
+    """Yield the rows of each file, as ``examples_of`` takes them."""
+    for part in parts:
+        yield (
+            part,
+            read_sheet(part.path, delimiter=options.delimiter, encoding=options.encoding, quotes=options.quotes),
+        )
+
+
+def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) -> Iterator[Example | Problem]:
+    """Yield the rows of one data set; see ``TableSource.examples``."""
     drafts: list[_Draft] = []
     problems: list[Problem] = []
-    for part in parts:
-        sheet = read_sheet(
-            part.path, delimiter=options.delimiter, encoding=options.encoding, quotes=options.quotes
-        )  # fmt: skip
+    names = ClassNames(options.classes)
+    rows = 0
+    for part, sheet in sheets:
         columns, notes = find_columns(sheet.columns, options, part.path, split_given=part.split is not None)
         problems += [*notes, *sheet.problems]
-        for row in sheet.rows:
-            item = _drafted(row, columns, part, options)
+        wanted = _filtered(sheet, options, part.path)
+        rows += len(sheet.rows)
+        if len(wanted) < len(sheet.rows):
+            reason = f"data.filter leaves {len(wanted):,} of {len(sheet.rows):,} rows"
+            problems.append(Problem(part.path.name, reason, skipped=False))
+        for row in wanted:
+            item = _drafted(row, columns, part, options, names)
             (drafts if isinstance(item, _Draft) else problems).append(item)  # type: ignore[arg-type]
     if not drafts:
         reasons = [f"{problem.id}: {problem.reason}" for problem in problems if problem.skipped]
-        raise DataError(
-            f"none of the {len(reasons)} rows of {parts[0].path.name} can be used", where="\n".join(reasons[:5])
-        )
-    problems += _doubted_labels(drafts) if options.labelled else ()
+        raise DataError(f"none of the {rows or len(reasons)} rows can be used", where="\n".join(reasons[:5]) or None)
+    problems += _doubted_labels(drafts) if options.labelled and options.label_is == "name" else ()
     ids, notes = _ids(drafts, options)
     examples = [_example(draft, id_) for draft, id_ in zip(drafts, ids, strict=True)]
-    return iter(_limited([*problems, *notes, *examples], options.limit))
+    return iter(limited([*problems, *notes, *examples], options.limit))
 
 
-def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions) -> _Draft | Problem:
-    cells = {"input": row.cells.get(columns.input)}
-    if columns.label is not None:
-        cells["label"] = row.cells.get(columns.label)
-    for role, cell in cells.items():
-        if cell is None or (isinstance(cell, str) and not cell.strip()):
-            return Problem(row.place, f"the {role} is missing" if cell is None else f"the {role} is empty")
-        if not isinstance(cell, str):
+def _filtered(sheet: Sheet, options: ColumnOptions, path: Path) -> Sequence[Row]:
+    """Return the rows whose columns have the values that ``data.filter`` wants, compared as they are written."""
+    rows: Sequence[Row] = sheet.rows
+    for column, wanted in (options.filter or {}).items():
+        if column not in sheet.columns:
+            meant = nearest(column, sheet.columns)
             raise DataError(
-                f"column {getattr(columns, role)!r} holds {_kind(cell)}, not a text",
-                where=f"{row.place} in {part.path}: data.{role}",
-                hint="flatten it: one text, number or truth value in each cell",
+                f"{path.name} has no column {column!r} to filter by",
+                where=f"data.filter; columns found: {', '.join(sheet.columns[:30])}",
+                hint=f"did you mean {meant!r}?" if meant else "name one of these",
             )
-    for name, cell in row.cells.items():
-        if fault := _fault_of_text(cell):
+        values = {wanted} if isinstance(wanted, str) else set(wanted)
+        left = [row for row in rows if str(row.cells.get(column)).strip() in values]
+        if rows and not left:
+            found = sorted({str(row.cells.get(column)).strip() for row in rows})
+            raise DataError(
+                f"data.filter leaves nothing: no row of {path.name} has {column} {' or '.join(sorted(values))}",
+                where=f"values found: {', '.join(found[:12])}{' …' if len(found) > 12 else ''}",
+                hint="values are compared as they are written",
+            )
+        rows = left
+    return rows
+
+
+def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, names: ClassNames) -> _Draft | Problem:
+    cell = row.cells.get(columns.input)
+    if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
+        cell = cell["bytes"]  # how the library datasets keeps a picture
+    if not cell or (isinstance(cell, str) and not cell.strip()):
+        return Problem(row.place, f"the input is {'missing' if cell is None else 'empty'}")
+    if not isinstance(cell, (str, bytes)):
+        raise DataError(
+            f"column {columns.input!r} holds {'a list' if isinstance(cell, list) else 'a nested object'}, not a text",
+            where=f"{row.place} in {part.path}: data.input",
+            hint="flatten it: one text, number or truth value in each cell",
+        )
+    for name, other in row.cells.items():
+        if fault := _fault_of_text(other):
             return Problem(row.place, f"column {name!r} holds {fault}")
-    value: str | Path = str(cells["input"])
-    if options.input_is == "path":
-        value, fault = _file_beside(part.path, str(cells["input"]).strip())
+    value: str | Path | bytes = cell
+    if options.input_is == "path" and isinstance(cell, str):
+        value, fault = _file_beside(part.path, cell.strip())
         if fault:
             return Problem(row.place, fault)
-    label = str(cells["label"]).strip() if "label" in cells else None
+    label = label_of(row.cells, columns.label, options, names, row.place) if options.labelled else None
+    if options.labelled and label is None:
+        written = row.cells.get(str(columns.label))
+        return Problem(row.place, f"the label is {'missing' if written is None else 'empty'}")
     return _Draft(row, columns, part, value, label)
 
 
@@ -165,17 +203,17 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
     """
     by_number: dict[Decimal, list[str]] = defaultdict(list)
     by_letters: dict[str, list[str]] = defaultdict(list)
-    for label in sorted({str(draft.label) for draft in drafts}):
+    everything = sorted({name for draft in drafts for name in _names(draft.label)})
+    for label in everything:
         by_letters[label.casefold()].append(label)
         if NUMBER.fullmatch(label):
             by_number[Decimal(label)].append(label)
     mixed = [" and ".join(map(repr, labels)) for labels in by_number.values() if len(labels) > 1]
     if mixed:
-        everything = sorted({str(draft.label) for draft in drafts})
         raise DataError(
             f"labels that are one number in several spellings: {'; '.join(mixed[:5])}",
             where=f"{drafts[0].part.path}; labels found: {', '.join(everything[:12])}",
-            hint="write each class one way",
+            hint="write each class one way; where labels are numbers, say `data.label_is: number`",
         )
     for labels in by_letters.values():
         if len(labels) > 1:
@@ -206,8 +244,8 @@ def _ids(drafts: Sequence[_Draft], options: ColumnOptions) -> tuple[list[str], l
     seen: Counter[str] = Counter()
     ids = []
     for draft in drafts:
-        written = str(draft.row.cells[draft.columns.input])
-        id_ = _prefixed(draft, hashlib.sha256(written.encode()).hexdigest()[:ID_DIGITS])
+        written = draft.input if isinstance(draft.input, bytes) else str(draft.row.cells[draft.columns.input]).encode()
+        id_ = _prefixed(draft, hashlib.sha256(written).hexdigest()[:ID_DIGITS])
         seen[id_] += 1
         ids.append(id_ if seen[id_] == 1 else f"{id_}-{seen[id_]}")
     return ids, notes
@@ -236,7 +274,7 @@ def _example(draft: _Draft, id_: str) -> Example:
     )
 
 
-def _limited(items: Sequence[Example | Problem], limit: int | None) -> Sequence[Example | Problem]:
+def limited(items: Sequence[Example | Problem], limit: int | None) -> Sequence[Example | Problem]:
     """Keep the examples whose ids hash lowest, and of the skipped ones the same share; the order stays."""
     if limit is None:
         return items
@@ -248,8 +286,8 @@ def _limited(items: Sequence[Example | Problem], limit: int | None) -> Sequence[
     return [item for item in items if places[item.id] <= last or (isinstance(item, Problem) and not item.skipped)]
 
 
-def _kind(cell: Any) -> str:
-    return "bytes" if isinstance(cell, bytes) else "a list" if isinstance(cell, list) else "a nested object"
+def _names(label: Any) -> tuple[str, ...]:
+    return label if isinstance(label, tuple) else (str(label),)
 
 
 def _shown(cell: Any) -> str | None:

@@ -113,3 +113,18 @@ def test_every_file_source_reads_its_own_smoke(tmp_path):
         assert all(isinstance(item, Example) for item in items)
         assert len({item.id for item in items}) == len(items) > 2
         assert len({item.label for item in items}) > 1
+
+
+def test_class_folders_inside_a_package_are_read_by_the_end_of_their_path():
+    options = PackageOptions(package="conformal-clip-data", folder="textile_images/simulated")
+    found = list(PackageSource(options).examples())
+    assert Counter(one.label for one in found) == {"nominal": 1000, "global": 500, "local": 500}
+    with pytest.raises(DataError, match="has no folder 'textile/simulated'"):
+        list(PackageSource(PackageOptions(package="conformal-clip-data", folder="textile/simulated")).examples())
+
+
+def test_a_package_gives_a_table_or_a_folder():
+    with pytest.raises(ValueError, match="either"):
+        PackageOptions(package="a", file="b", folder="c")
+    with pytest.raises(ValueError, match="either"):
+        PackageOptions(package="a")

@@ -1,0 +1,109 @@
+"""What a row's label is: one name, several, or a number; and the names that a file gives to classes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tl_data import LabelOptions
+from tl_data.paths import absent
+from tlcore import DataError, nearest
+
+__all__ = ["ClassNames", "label_of"]
+
+SET, UNSET = ("1", "true", "yes", "x"), ("0", "false", "no", "")
+
+
+class ClassNames:
+    """The names of the classes by their labels, as a file gives them; without a file labels are names already.
+
+    Raises:
+        DataError: the file is absent, or is no list or mapping of names.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._names = _read(path) if path is not None else {}
+
+    def __call__(self, label: str, place: str) -> str:
+        """Return the name of a label that stands at a place.
+
+        Raises:
+            DataError: the file has no name for it.
+        """
+        if self._path is None:
+            return label
+        if label not in self._names:
+            meant = nearest(label, self._names)
+            raise DataError(
+                f"{self._path.name} has no name for the label {label!r}",
+                where=f"{place}; the file names {', '.join(list(self._names)[:12])}",
+                hint=f"did you mean {meant!r}?" if meant else "add it to the file, or leave data.classes out",
+            )
+        return self._names[label]
+
+
+def label_of(cells: Mapping[str, Any], column: str | None, options: LabelOptions, names: ClassNames, place: str) -> Any:
+    """Return the label of a row: a text, or a tuple of texts where an example may have several; None if it is missing.
+
+    Raises:
+        DataError: a cell that can be no label, or that is neither set nor unset.
+    """
+    if options.labels:
+        return tuple(name for name in options.labels if _is_set(cells.get(name), name, place))
+    cell = cells.get(column) if column is not None else None
+    if isinstance(cell, list):
+        return tuple(sorted({names(str(item).strip(), place) for item in cell if item is not None}))
+    if cell is None:
+        return None
+    if not isinstance(cell, str):
+        raise DataError(
+            f"column {column!r} holds {'bytes' if isinstance(cell, bytes) else 'a nested object'}, not a label",
+            where=f"{place}: data.label",
+            hint="flatten it: one text, number or truth value in each cell",
+        )
+    if options.label_separator is not None:
+        parts = {part.strip() for part in cell.split(options.label_separator)} - {""}
+        return tuple(sorted(names(part, place) for part in parts))
+    return names(cell.strip(), place) if cell.strip() else None
+
+
+def _is_set(cell: Any, column: str, place: str) -> bool:
+    written = "" if cell is None else str(cell).strip().casefold()
+    if written.removesuffix(".0") in SET:
+        return True
+    if written.removesuffix(".0") in UNSET:
+        return False
+    raise DataError(
+        f"column {column!r} holds {cell!r}, which is neither set nor unset",
+        where=f"{place}: data.labels",
+        hint=f"write one of {', '.join(SET)} where the label holds, one of 0, false, no or nothing where it does not",
+    )
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise absent(path)
+    try:
+        text = path.read_text("utf-8-sig")
+        if path.suffix.lower() == ".json":
+            found = json.loads(text)
+        elif path.suffix.lower() in (".csv", ".tsv"):
+            rows = csv.reader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            found = {label.strip(): name.strip() for label, name in rows}
+        else:
+            found = [line.strip() for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path.name} gives no names of classes: {error}",
+            where=str(path),
+            hint="write one name a line, or a .csv or .json that maps each label to its name",
+        ) from error
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        found = {str(number): name for number, name in enumerate(found)}
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) and name for name in found.values()):
+        raise DataError(f"{path.name} gives no names of classes", where=str(path), hint="write one name a line")
+    return found
