@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tl_vision.architectures import ARCHITECTURES
+from tl_vision.options import PreparationOptions
 from tlcore import (
     BackboneSpec,
     ClassificationOptions,
@@ -19,11 +20,6 @@ from tlcore import (
     hookimpl,
     option,
 )
-
-try:
-    from tl_vision.options import PreparationOptions
-except ImportError:
-    from tl_vision.interim import PreparationOptions
 
 if TYPE_CHECKING:
     from tl_vision.architectures import Architecture

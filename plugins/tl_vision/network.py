@@ -11,11 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from tl_vision.architectures import ARCHITECTURES
-
-try:
-    from tl_vision.preparation import PicturePreparation
-except ImportError:
-    from tl_vision.interim import PicturePreparation
+from tl_vision.preparation import PicturePreparation
 from tl_vision.pretrained import KEPT, Pretrained, found, kept_by
 from tl_vision.stages import Stage, drawn, stages_of
 from tlcore import Backbone, Example, State, UsageError, View, nearest
@@ -119,9 +115,13 @@ def _output(name: str, options: NetworkOptions, names: Sequence[str]) -> str:
 
 
 def _preparation(options: NetworkOptions, source: Pretrained) -> PicturePreparation:
-    if source.kept is not None:
-        return PicturePreparation.restored(options, source.kept)
-    return PicturePreparation(options, **source.expects)
+    if source.kept is None:
+        return PicturePreparation(options, **source.expects)
+    PicturePreparation.restored(options, source.kept)  # it refuses what is damaged
+    # The weights of a run expect the pictures that the run showed them, whatever the weights before them expected.
+    shown = source.kept["scale"]
+    mean, std = (tuple(map(float, shown[key])) for key in ("mean", "std"))
+    return PicturePreparation(options, mean=mean, std=std, margin=float(source.kept["margin"]))
 
 
 def _up_to(output: str, stages: Mapping[str, Stage]) -> dict[str, Stage]:

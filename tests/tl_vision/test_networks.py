@@ -194,6 +194,20 @@ def test_what_was_saved_and_tampered_with_is_refused(tmp_path, change):
         built("resnet18", saved=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"margin": 1e9}, {"margin": None}, {"std": [0, 1, 1]}, {"mean": [0, 0]}, {"mean": [float("nan")] * 3}, {"std": 5}],
+)
+def test_a_saved_preparation_that_was_tampered_with_is_refused(tmp_path, change):
+    built("resnet18", output="stem").save(tmp_path)
+    file = tmp_path / "network.json"
+    kept = json.loads(file.read_text())
+    assert set(change) <= set(kept["preparation"])
+    file.write_text(json.dumps(kept | {"preparation": kept["preparation"] | change}))
+    with pytest.raises(WeightsError):
+        built("resnet18", saved=tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])
 def test_what_was_saved_and_is_no_longer_json_is_refused(tmp_path, text):
     (tmp_path / "network.json").write_text(text)

@@ -12,7 +12,7 @@ from tl_vision import pretrained
 from tl_vision.architectures import WeightFile
 from tl_vision.network import PictureNetwork
 from tl_vision.stages import CLASSIFIERS, expected_tensors
-from tlcore import UsageError, WeightsError
+from tlcore import RecipeWarning, UsageError, WeightsError
 from tlcore.publishing import publish_folder
 from tlcore.weights import file_digest
 
@@ -196,6 +196,30 @@ def test_the_preparation_of_a_run_is_that_of_its_own_weights(monkeypatch, tmp_pa
     again = built("resnet50", weights=left_by_a_run(tmp_path / "run", first))
     assert again.preparation == first.preparation
     assert again.preparation != built("resnet50", weights=path).preparation
+
+
+def test_the_weights_of_a_run_expect_the_pictures_that_it_showed_them(tmp_path):
+    with pytest.warns(RecipeWarning, match="zero-one"):
+        first = built("resnet18", weights="random", output="stem", normalise="zero-one")
+    assert first.preparation["mean"] == [0.0, 0.0, 0.0]
+    again = built("resnet18", weights=left_by_a_run(tmp_path / "run", first))
+    assert (again.preparation["mean"], again.preparation["std"]) == ([0.0] * 3, [1.0] * 3)
+
+
+def test_what_was_measured_on_the_training_pictures_is_kept_for_prediction_and_for_the_next_run(tmp_path):
+    examples = SPECS["resnet18"].samples(tmp_path)
+    with pytest.warns(RecipeWarning, match="dataset"):
+        first = built("resnet18", weights="random", output="stem", normalise="dataset")
+    first.fit(examples)
+    measured = first.preparation["mean"]
+    assert measured != list(pretrained.IMAGENET_MEAN)
+    run = left_by_a_run(tmp_path / "run", first)
+    for again in (
+        built("resnet18", weights=run),
+        built("resnet18", saved=run / "model" / "backbone", normalise="dataset"),
+    ):
+        assert again.preparation["mean"] == pytest.approx(measured)
+        assert torch.equal(again.prepare(examples)["hidden"], first.prepare(examples)["hidden"])
 
 
 def test_a_run_of_another_network_is_refused_by_its_name(tmp_path):
