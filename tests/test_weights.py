@@ -287,11 +287,11 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 def test_a_hub_that_is_switched_off_is_said_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="hub cannot be reached") as caught:
+    with pytest.raises(WeightsError, match=r"cannot get 'someone/network': .*offline mode") as caught:
         hub_file("someone/network", "config.json", revision="v2")
     assert caught.value.exit_code == 4
     assert caught.value.where == "tried: config.json of the hub's someone/network at v2"
-    assert "`weights: PATH`" in caught.value.hint
+    assert "`--set backbone.weights=PATH`" in caught.value.hint
 
 
 def test_a_hub_that_breaks_off_is_a_refusal_too(monkeypatch):
@@ -301,6 +301,7 @@ def test_a_hub_that_breaks_off_is_a_refusal_too(monkeypatch):
     def breaking(*given, **options):
         raise Broken("peer closed connection\nand more")
 
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *given, **options: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", breaking)
     with pytest.raises(WeightsError, match=r"(?m)cannot get \'someone/network\': peer closed connection$"):
         hub_file("someone/network", "config.json")
@@ -309,3 +310,37 @@ def test_a_hub_that_breaks_off_is_a_refusal_too(monkeypatch):
 def test_a_path_is_not_mistaken_for_a_name_on_the_hub():
     with pytest.raises(WeightsError, match="neither a folder here nor a name on the hub"):
         hub_file("models/german/bert", "config.json")
+
+
+def hub_cache(folder, monkeypatch):
+    """Lay out a cache as the hub's library does, with one file, and one that the repository does not have."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    repository = folder / "models--someone--network"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "config.json").write_text("{}")
+    (repository / ".no_exist" / "abc").mkdir(parents=True)
+    (repository / ".no_exist" / "abc" / "vocab.txt").touch()
+
+
+def test_what_was_fetched_once_is_read_without_asking_the_hub(monkeypatch, tmp_path):
+    hub_cache(tmp_path, monkeypatch)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *given, **options: pytest.fail("the network was asked"))
+    assert hub_file("someone/network", "config.json").read_text() == "{}"
+    assert hub_file("someone/network", "vocab.txt", required=False) is None
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_before_anything_is_fetched(monkeypatch, tmp_path):
+    asked = []
+
+    def silent(self, repository, *, revision, timeout):
+        asked.append(timeout)
+        raise TimeoutError("no answer")
+
+    hub_cache(tmp_path, monkeypatch)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", silent)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: pytest.fail("it was fetched all the same"))
+    with pytest.raises(WeightsError, match="no answer"):
+        hub_file("someone/network", "model.safetensors")
+    assert asked == [5.0]

@@ -36,6 +36,7 @@ __all__ = [
 
 HEADER_LIMIT = 16 * 2**20
 """Bytes of JSON that a safetensors header may hold: a header of a million empty tensors costs 13 s and 0.8 GB."""
+SECONDS_TO_ANSWER = 5.0
 
 
 def file_digest(path: Path) -> str:
@@ -138,20 +139,25 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
     Raises:
         WeightsError: the hub cannot be reached, or has no such repository or file.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, HfApi, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     tried = f"tried: {name} of the hub's {repository}" + (f" at {revision}" if revision else "")
     offline = (
-        "without a hub: fetch the repository elsewhere, bring its folder here and give that as `weights: PATH` "
-        "(config.json, tokenizer.json, model.safetensors)"
+        "without a hub: fetch the repository elsewhere, bring its folder here (config.json, tokenizer.json, "
+        "model.safetensors), and `--set backbone.weights=PATH`"
     )
     try:
+        cached = try_to_load_from_cache(repository, name, revision=revision)
+        if isinstance(cached, str):  # what was fetched once needs no network
+            return Path(cached)
+        if cached is _CACHED_NO_EXIST and not required:
+            return None
+        # Downloading retries for half a minute; asking first tells within seconds that there is no hub.
+        HfApi().model_info(repository, revision=revision, timeout=SECONDS_TO_ANSWER)
         return Path(hf_hub_download(repository, name, revision=revision))
-    except LocalEntryNotFoundError as error:
-        raise WeightsError(f"the hub cannot be reached for {repository!r}", where=tried, hint=offline) from error
     except EntryNotFoundError as error:
-        if not required:
+        if not required and not isinstance(error, LocalEntryNotFoundError):
             return None
         raise WeightsError(f"{repository!r} has no file {name}", where=tried, hint=offline) from error
     except HFValidationError as error:

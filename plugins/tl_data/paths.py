@@ -22,7 +22,9 @@ def absent(path: Path) -> DataError:
     return DataError(
         f"{path} does not exist",
         where=f"{missing.parent} holds no {missing.name!r}",
-        hint=f"did you mean {str(missing.parent / meant)!r}?" if meant else "check data.path",
+        hint=f"did you mean {str(missing.parent / meant)!r}?"
+        if meant
+        else "name what is there: `--set data.path=PATH`",
     )
 
 

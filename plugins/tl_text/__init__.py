@@ -1,12 +1,14 @@
-"""Texts: text classification, and BERT from transformers."""
+"""Texts: classification, several labels and numbers, and BERT from transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tl_text.known_weights import KNOWN
 from tlcore import (
     BackboneSpec,
     ClassificationOptions,
@@ -27,19 +29,50 @@ Pool = Literal["mean", "max", "cls"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What happens at random to a training text; ``augment: {}`` leaves a tenth of the words out."""
+
+    word_dropout: float = option(0.1, "Share of the words that are left out.", ge=0, lt=1)
+    swap: float = option(0.0, "Share of the words that change places with the next one.", ge=0, lt=1)
+    casing: float = option(0.0, "Probability that all letters become small or capital, or only the first capital.",
+                           ge=0, le=1)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class _TextOptions:
     output: str | None = option(None, "The last stage to use, such as encoder.3; the top layer unless given.")
     pool: Pool | None = option(None, "How the tokens of a text become one vector; what the weights say, else mean.")
     max_length: int | None = option(None, "Tokens of a text that are read; what the weights say unless given.", ge=3)
     prefix: str = option("", "Put before each text, as some weights expect, such as `query: `.")
+    augment: Augment | None = option(None, "What happens at random to training texts; nothing unless given.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BertOptions(_TextOptions):
     """Keys of ``backbone`` for ``bert``."""
 
-    weights: Path | str = option(help="Folder of a BertModel checkpoint, or its name on the Hugging Face hub.")
+    weights: Path | str = option(
+        help="Folder of a BertModel checkpoint or of a finished run, or a name on the Hugging Face hub."
+    )
     revision: str | None = option(None, "Commit or tag on the hub.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GermanBertOptions(BertOptions):
+    """Keys of ``backbone`` for ``german-bert``."""
+
+    weights: Path | str = option(
+        KNOWN["german-bert"].repository, "The weights' name on the hub, or a folder of a checkpoint or a finished run."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertBaseOptions(BertOptions):
+    """Keys of ``backbone`` for ``bert-base``."""
+
+    weights: Path | str = option(
+        KNOWN["bert-base"].repository, "The weights' name on the hub, or a folder of a checkpoint or a finished run."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +115,7 @@ def tl_tasks() -> Iterable[TaskSpec]:
 
 @hookimpl
 def tl_backbones() -> Iterable[BackboneSpec]:
-    """Offer BERT, and one small set of weights for it by name."""
+    """Offer BERT, and some weights for it by name."""
     yield BackboneSpec(
         name="bert",
         summary="Any BertModel checkpoint: a folder, or a name on the hub.",
@@ -92,6 +125,16 @@ def tl_backbones() -> Iterable[BackboneSpec]:
         smoke=_tiny_checkpoint,
         samples=_texts,
     )
+    for name, options in (("german-bert", GermanBertOptions), ("bert-base", BertBaseOptions)):
+        yield BackboneSpec(
+            name=name,
+            summary=KNOWN[name].summary,
+            modality="text",
+            options=options,
+            build=_bert,
+            smoke=partial(_tiny_checkpoint, options=options),
+            samples=_texts,
+        )
     yield BackboneSpec(
         name="minilm",
         summary="all-MiniLM-L6-v2: a small English BERT made for sentences, out of a package of tlcore[demo].",
@@ -135,11 +178,11 @@ def _minilm(options: MiniLMOptions, saved: Path | None) -> Backbone:
     return Bert(options, kept(saved) if saved else minilm(random=options.weights == "random"))
 
 
-def _tiny_checkpoint(folder: Path) -> BertOptions:
+def _tiny_checkpoint(folder: Path, options: type[BertOptions] = BertOptions) -> BertOptions:
     from tl_text.checkpoint import write_tiny
 
     write_tiny(folder / "tiny-bert")
-    return BertOptions(weights=folder / "tiny-bert")
+    return options(weights=folder / "tiny-bert")
 
 
 def _texts(folder: Path) -> Sequence[Example]:

@@ -5,6 +5,7 @@ Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Languag
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
+from tl_text.augmentation import augmented
 from tl_text.checkpoint import Checkpoint, keep
 from tl_text.tokenizing import TextReader
-from tlcore import Backbone, Example, State, UsageError, View, WeightsError, nearest
+from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, WeightsError, nearest
+from tlcore.randomness import derived_seed
 from tlcore.weights import load_exactly
 
 if TYPE_CHECKING:
@@ -82,6 +85,13 @@ class Bert(Backbone):
         self.feature_dim = config["hidden_size"]
         self._checkpoint = checkpoint
         self._pool = options.pool or checkpoint.pool or "mean"
+        if options.pool and checkpoint.pool and options.pool != checkpoint.pool:
+            warnings.warn(
+                f"backbone.pool is {options.pool}, but these weights were trained with {checkpoint.pool}",
+                RecipeWarning,
+                stacklevel=2,
+            )
+        self._augment = options.augment
         longest = config["max_position_embeddings"]
         if options.max_length is not None and options.max_length > longest:
             raise UsageError(
@@ -97,13 +107,16 @@ class Bert(Backbone):
             "max_length": max_length,
             "prefix": options.prefix,
             "pool": self._pool,
+            "augment": None if options.augment is None else dict(vars(options.augment)),
         }
 
     def prepare(self, examples: Sequence[Example], view: View | None = None) -> State:
-        """Tokenise: input_ids and mask (N, T), T the longest of these texts."""
-        if view is not None:
-            raise UsageError("bert has no augmentation yet")
-        return self._reader.read([example.input for example in examples])
+        """Tokenise, for a view what ``augment`` makes of each text: input_ids and mask (N, T), T the longest."""
+        if view is None:
+            return self._reader.read([example.input for example in examples])
+        if self._augment is None:
+            raise UsageError("nothing says how texts are augmented", hint="give backbone.augment, such as `{}`")
+        return self._reader.read([self._augmented(example, view) for example in examples])
 
     def pool(self, state: State) -> Tensor:
         """Return (N, H): the mean or maximum over the marked places, or the first place."""
@@ -116,11 +129,20 @@ class Bert(Backbone):
 
     def mix(self, state: State, targets: Tensor, generator: Generator) -> tuple[State, Tensor]:
         """Refuse: texts of different words cannot be blended."""
-        raise UsageError("bert cannot mix texts")
+        raise UsageError(
+            "texts cannot be blended: their words do not stand in the same places",
+            where="train.mix",
+            hint="leave train.mix out; backbone.augment makes versions of each text by itself",
+        )
 
     def save(self, folder: Path) -> None:
         """Write the configuration and the tokenizer."""
         keep(folder, self._checkpoint)
+
+    def _augmented(self, example: Example, view: View) -> Any:
+        if self._augment is None or not isinstance(example.input, str) or not example.input.strip():
+            return example.input  # the reader says what is wrong with it
+        return augmented(example.input, self._augment, derived_seed(view.seed, "augment", view.number, example.id))
 
 
 def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> dict[str, Any]:

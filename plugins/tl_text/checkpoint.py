@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tl_text.tokenizing import read_tokenizer
 from tlcore import UsageError, WeightsError, nearest
+from tlcore.publishing import verify_folder
 from tlcore.weights import digest_of_tensors, distribution_file, hub_file, read_tensors
 
 __all__ = ["CONFIG_KEYS", "Checkpoint", "kept", "minilm", "opened", "write_tiny"]
@@ -68,6 +70,9 @@ def opened(weights: Path | str, revision: str | None = None) -> Checkpoint:
                 f"there is no folder {weights}" if not weights.exists() else f"{weights} is no folder",
                 hint="give the folder with config.json, tokenizer.json and model.safetensors",
             )
+        for model in (weights / "model", weights):
+            if (model / "artifact.json").is_file():
+                return _of_run(model)
         return _read(weights, {name: weights / name for name in FILES if (weights / name).is_file()})
     if nearest(weights, ("minilm", "all-minilm-l6-v2")):
         raise UsageError(f"backbone.weights: {weights!r} is no checkpoint of bert", hint="write `backbone: minilm`")
@@ -98,10 +103,32 @@ def minilm(*, random: bool = False) -> Checkpoint:
 def kept(folder: Path) -> Checkpoint:
     """Return what ``Bert.save`` wrote: everything but the tensors."""
     about = _json(folder / KEPT)
+    if not isinstance(about.get("config"), dict):
+        raise WeightsError(f"{KEPT} is damaged: it has no config", where=str(folder))
     tokenizer = read_tokenizer(folder, {"tokenizer.json": folder / "tokenizer.json"})
     return Checkpoint(
-        _config(about["config"], folder / KEPT), tokenizer, None, str(folder), about["pool"], about["max_length"]
+        _config(about["config"], folder / KEPT),
+        tokenizer,
+        None,
+        str(folder),
+        about.get("pool"),
+        about.get("max_length"),
     )
+
+
+def _of_run(model: Path) -> Checkpoint:
+    """Return the network in a model that a run left, under BertModel's own names again."""
+    listed = verify_folder(model)["files"]
+    if f"backbone/{KEPT}" not in listed or "model.safetensors" not in listed:
+        raise WeightsError(f"the model holds no BERT: its manifest lists no backbone/{KEPT}", where=str(model))
+    tensors = {}
+    for full, tensor in read_tensors(model / "model.safetensors").items():
+        kind, _, rest = full.partition("/")
+        stage, _, key = rest.partition("/network.")
+        if kind == "stages":  # the rest is another task's head
+            place = "embeddings" if stage == "embeddings" else f"encoder.layer.{stage.removeprefix('encoder.')}"
+            tensors[f"{place}.{key}"] = tensor
+    return dataclasses.replace(kept(model / "backbone"), tensors=tensors, place=str(model))
 
 
 def keep(folder: Path, checkpoint: Checkpoint) -> None:
