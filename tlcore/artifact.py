@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import Backbone, Example, Task
+from tlcore.contracts import Backbone, Example, Problem, Task
 from tlcore.errors import TLError, UsageError, WeightsError
 from tlcore.plugins import PluginHost
 from tlcore.publishing import publish_folder, verify_folder
@@ -46,21 +46,35 @@ class Model:
 
         An input that cannot be read has a single key, ``problem``, with the reason; nothing takes its place.
         """
+        examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
+        found: list[dict[str, Any]] = [{} for _ in examples]
+        outputs, problems = self.outputs(examples)
+        for problem in problems:
+            found[int(problem.id)] = {"problem": problem.reason}
+        readable = [place for place, answer in enumerate(found) if not answer]
+        decoded = self.task.decode(outputs) if readable else {}
+        for row, place in enumerate(readable):
+            found[place] = {name: values[row] for name, values in decoded.items()}
+        return found
+
+    def outputs(
+        self, examples: Sequence[Example], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> tuple[Tensor, list[Problem]]:
+        """Return what the head gives for the examples that can be read, (N, outputs) in their order, and the others."""
+        import torch
+
         from tlcore.features.first_pass import first_pass
         from tlcore.training.inference import outputs_of
 
-        examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
-        found: list[dict[str, Any]] = [{} for _ in examples]
         with tempfile.TemporaryDirectory(prefix="tlcore-") as folder:
-            reader, problems = first_pass(self._backbone, self._line, examples, self._accelerator, Path(folder))
-            for problem in problems:
-                found[int(problem.id)] = {"problem": problem.reason}
-            readable = [example.id for example in examples if not found[int(example.id)]]
-            if readable:
-                decoded = self.task.decode(outputs_of(self._upper, reader, readable, self._accelerator))
-                for place, id_ in enumerate(readable):
-                    found[int(id_)] = {name: values[place] for name, values in decoded.items()}
-        return found
+            reader, problems = first_pass(
+                self._backbone, self._line, examples, self._accelerator, Path(folder), progress
+            )
+            unreadable = {problem.id for problem in problems}
+            readable = [example.id for example in examples if example.id not in unreadable]
+            if not readable:
+                return torch.empty(0, self.task.outputs), problems
+            return outputs_of(self._upper, reader, readable, self._accelerator), problems
 
 
 def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:

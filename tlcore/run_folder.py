@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +15,9 @@ from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
 
-__all__ = ["RunFolder", "require_free"]
+__all__ = ["RunFolder", "csv_text", "require_free"]
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def require_free(out: Path) -> None:
@@ -72,8 +76,6 @@ class RunFolder:
         Raises:
             PluginError: a name that cannot be a file's everywhere.
         """
-        from tlcore.evaluation.predictions import csv_text
-
         if not name.replace("-", "").replace("_", "").isalnum():
             raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only")
         self.write(f"{name}.csv", csv_text(table))
@@ -82,3 +84,18 @@ class RunFolder:
         """Add one line of JSON to a file."""
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def csv_text(table: Table) -> str:
+    """Return a table as CSV in which no cell is taken for a formula by a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (table.columns, *table.rows):
+        writer.writerow([_harmless(cell) for cell in row])
+    return text.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
+        return "'" + cell
+    return cell

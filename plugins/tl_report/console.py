@@ -71,7 +71,8 @@ def say_finished(event: RunFinished, report: Path | None) -> None:
     _say_labelled("folder", str(event.folder))
     if report is not None:
         _say_labelled("report", str(report))
-    _say_labelled("next", next_command(event.folder))
+    if event.history:  # a later evaluation has none, and no model of its own
+        _say_labelled("next", next_command(event.folder))
 
 
 def _cell(name: str, value: float | None) -> str:

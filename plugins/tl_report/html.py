@@ -95,7 +95,7 @@ def _content(event: RunFinished) -> dict[str, Any]:
         "memory": memory(manifest["peak_memory_bytes"]) if manifest["peak_memory_bytes"] else None,
         "phases": _phases(manifest["seconds"]),
         "recipe_text": _recipe_text(event.folder),
-        "next_command": next_command(event.folder),
+        "next_command": next_command(event.folder) if event.history else None,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tlcore
-from tlcore.cli import offers, predict, recipe, run
+from tlcore.cli import compare, evaluate, offers, predict, recipe, run, runs
 from tlcore.cli.guard import GuardedGroup
 from tlcore.cli.invocation import Invocation, host_of, registry_of
 
@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(runs.runs)
+app.command()(compare.compare)
 app.add_typer(recipe.app, name="recipe")
 app.command("plugins")(offers.plugins)
 app.command("list")(offers.list_)

@@ -127,7 +127,7 @@ def _print_jsonl(rows: list[dict[str, Any]]) -> None:
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
     from tlcore.contracts import Table
-    from tlcore.evaluation.predictions import csv_text
+    from tlcore.run_folder import csv_text
 
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     table = Table(names, tuple(tuple(row.get(name, "") for name in names) for row in rows))

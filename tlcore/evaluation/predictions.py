@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import Example, Mistake, Table, Task
+from tlcore.contracts import Example, Mistake, Task
 from tlcore.publishing import publish_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["csv_text", "prediction_columns", "worst_mistakes", "write_predictions"]
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+__all__ = ["prediction_columns", "worst_mistakes", "write_predictions"]
 
 
 def prediction_columns(task: Task, examples: Sequence[Example], outputs: Tensor) -> dict[str, list[Any]]:
@@ -48,15 +45,6 @@ def write_predictions(path: Path, parts: Sequence[Mapping[str, list[Any]]]) -> N
     publish_file(path, sink.getvalue())
 
 
-def csv_text(table: Table) -> str:
-    """Return a table as CSV in which no cell is taken for a formula by a spreadsheet."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in (table.columns, *table.rows):
-        writer.writerow([_harmless(cell) for cell in row])
-    return text.getvalue()
-
-
 def worst_mistakes(
     task: Task, examples: Sequence[Example], outputs: Tensor, targets: Tensor, count: int
 ) -> list[Mistake]:
@@ -70,9 +58,3 @@ def worst_mistakes(
         example = examples[n]
         found.append(Mistake(example.id, example.label, row.pop("prediction"), row, task.preview(example)))
     return found
-
-
-def _harmless(cell: Any) -> Any:
-    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
-        return "'" + cell
-    return cell

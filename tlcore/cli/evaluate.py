@@ -1,0 +1,119 @@
+"""`tl evaluate`: a finished run's model on labelled data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tlcore.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from tlcore.recipe import Recipe
+    from tlcore.registry import Registry
+
+__all__ = ["evaluate"]
+
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+COLUMN_KEYS = (
+    "input", "input_is", "label", "labels", "label_separator", "label_is", "classes", "delimiter", "encoding", "quotes",
+)  # fmt: skip
+"""Keys of a run's own table that hold for another one too."""
+
+
+def evaluate(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help="A folder, a table, or a section such as 'source: hub, …'."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as data.label=stars.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="train, validation or test of the data; all of new data unless given."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write, by default RUN/evaluations/<time>.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Score the model of RUN, on its own test split or on other labelled DATA."""
+    from tlcore.artifact import load
+    from tlcore.cli import host_of, registry_of
+    from tlcore.cli.progress import ProgressLine
+    from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
+    from tlcore.recipe import plain
+    from tlcore.run_folder import require_free
+
+    if split not in (None, "train", "validation", "test"):
+        raise UsageError(f"--split: {split!r} is none of train, validation, test")
+    if out is not None:
+        require_free(out)
+    registry = registry_of(ctx)
+    with contextlib.redirect_stdout(sys.stderr):
+        model = load(run, registry=registry, device=device)
+        own = data is None and not set_
+        overrides = [*([f"data={_section(data, model.recipe)}"] if data else []), *(set_ or ())]
+        recipe = _with_data(model.recipe, overrides, registry)
+        examples, problems = labelled_examples(recipe.data, split or ("test" if own else None))
+        notes = [f"evaluated on {data or 'its own data'}, {split or ('test' if own else 'all of it')}"]
+        line = ProgressLine()
+        scored = score(
+            model, examples, problems, files := evaluation_folder(run, out), recipe=plain(recipe), notes=notes,
+            manifest=_manifest(run), progress=lambda done, total: line("computing", done, total),
+        )  # fmt: skip
+        host = host_of(ctx)
+        host.notify("tl_run_finished", scored.finished, lambda text: typer.echo(text, err=True))
+    if json_:
+        typer.echo(json.dumps({"folder": str(files.path), "metrics": scored.metrics}, allow_nan=False))
+    else:
+        typer.echo(str(files.path))
+
+
+def _section(data: str, recipe: Recipe) -> str:
+    """Return the data section that a word on the command line means: a path stands for a folder or a table."""
+    if ":" in data and not Path(data).exists():
+        return data if data.lstrip().startswith("{") else f"{{{data}}}"
+    path = Path(data)
+    if not path.exists():
+        raise UsageError(
+            f"--data: there is no {data}",
+            hint="give a folder, a table, or a section such as --data 'source: table, path: new.csv, label: stars'",
+        )
+    source: dict[str, Any] = {"source": "folder", "path": str(path.absolute())}
+    if path.is_file() and path.suffix.lower() in TABLES:
+        options = recipe.data.source.options
+        kept = {key: getattr(options, key, None) for key in COLUMN_KEYS}
+        source = {"source": "table", "path": str(path.absolute())}
+        source |= {key: str(value) if isinstance(value, Path) else value for key, value in kept.items() if value}
+    elif path.is_dir() and any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        source["source"] = "dataset"
+    elif path.is_file():
+        raise UsageError(f"--data: {data} is no table that can be read", hint=f"known: {', '.join(TABLES)}")
+    typer.echo(f"read with `source: {source['source']}`", err=True)
+    return json.dumps(source)
+
+
+def _with_data(recipe: Recipe, overrides: list[str], registry: Registry) -> Recipe:
+    from tlcore.recipe import parse_recipe, recipe_yaml
+
+    return parse_recipe(recipe_yaml(recipe), registry, file="the run's recipe", name=recipe.name, overrides=overrides)
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    for folder in (run, run.parent):
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((folder / "manifest.json").read_text("utf-8"))
+            if isinstance(found, dict) and "backbone" in found:
+                return found
+    raise WeightsError(
+        f"{run} has no manifest.json that can be read", hint="give the folder of the run, not a copy of its model alone"
+    )
