@@ -273,7 +273,7 @@ def test_a_download_that_fails_says_what_was_tried_and_leaves_nothing(tmp_path, 
     assert caught.value.exit_code == 4
     assert str(tmp_path / "elsewhere") in caught.value.where
     assert "https://example.org/w.pth" in caught.value.where
-    assert "`weights: w.pth`" in caught.value.hint
+    assert "`tl weights add w.pth`" in caught.value.hint
     assert list((cache_folder() / "weights").iterdir()) == []
 
 

@@ -32,6 +32,8 @@ from tlcore.provenance import (
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, require_free
+from tlcore.weight_lock import lock_beside, verify_used
+from tlcore.weights import recorded_files
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -80,21 +82,32 @@ def run(
     """Run a recipe (a file, or one that was read) and return what it gave.
 
     ``overrides`` are settings such as ``train.epochs=3``; ``out`` is the run's folder, by default
-    ``runs/<name>/<time>`` in the working directory. Nothing of an earlier run is overwritten.
+    ``runs/<name>/<time>`` in the working directory. Nothing of an earlier run is overwritten. Where `tl weights pull`
+    left a lock file beside the recipe, the weights that it lists must still be the same.
 
     Raises:
         TLError: one of its kinds, each with a message for people and an exit code.
     """
     registry = registry or Registry(PluginHost())
+    lock = None
     if not isinstance(recipe, Recipe):
+        lock = lock_beside(Path(recipe))
         recipe = read_recipe(Path(recipe), registry, overrides)
-    return _Run(recipe, registry, progress, warn).execute(Path(out) if out is not None else None)
+    return _Run(recipe, registry, progress, warn, lock).execute(Path(out) if out is not None else None)
 
 
 class _Run:
     """The state of one run between its phases."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, progress: Progress, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        registry: Registry,
+        progress: Progress,
+        warn: Callable[[str], None],
+        lock: Path | None = None,
+    ) -> None:
+        self.lock = lock
         self.recipe = recipe
         self.plain = plain(recipe)
         self.host = registry.host
@@ -146,8 +159,10 @@ class _Run:
             with _placed(f"in the {split} split"):
                 task.encode([example.label for example in dataset.split(split)])
         # Initial weights, where a plugin draws any, come from torch's global generator: a seed of their own for each.
-        with seeded(recipe.seed, "backbone"):
+        with seeded(recipe.seed, "backbone"), recorded_files() as used:
             backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
+        if self.lock is not None and self.lock.is_file():
+            verify_used(self.lock, used)
         if callable(measure := getattr(backbone, "fit", None)):
             measure(dataset.split("train"))
         with seeded(recipe.seed, "adapter"):

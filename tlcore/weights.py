@@ -6,6 +6,7 @@ falls back to anything that could run code. Every tensor is accounted for by nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -13,7 +14,9 @@ import os
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
+    "FileUse",
     "cache_folder",
     "digest_of_tensors",
     "distribution_file",
@@ -32,11 +36,43 @@ __all__ = [
     "hub_file",
     "load_exactly",
     "read_tensors",
+    "recorded_files",
 ]
 
 HEADER_LIMIT = 16 * 2**20
 """Bytes of JSON that a safetensors header may hold: a header of a million empty tensors costs 13 s and 0.8 GB."""
 SECONDS_TO_ANSWER = 5.0
+
+
+_recorder: ContextVar[dict[Path, str] | None] = ContextVar("recorder", default=None)
+
+
+@dataclass(frozen=True)
+class FileUse:
+    """A file of weights that was read, and where it is from: a URL, a repository of the hub, a package, or a path."""
+
+    path: Path
+    origin: str
+
+
+@contextlib.contextmanager
+def recorded_files() -> Iterator[list[FileUse]]:
+    """Collect which files of weights are read inside, in the order of their first use."""
+    found: list[FileUse] = []
+    seen: dict[Path, str] = {}
+    token = _recorder.set(seen)
+    try:
+        yield found
+    finally:
+        _recorder.reset(token)
+        found += [FileUse(path, origin) for path, origin in seen.items()]
+
+
+def _used(path: Path, origin: str) -> Path:
+    seen = _recorder.get()
+    if seen is not None:
+        seen.setdefault(path, origin)
+    return path
 
 
 def file_digest(path: Path) -> str:
@@ -66,6 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if not path.is_file():
             raise WeightsError(f"no weights file at {path}")
+        _used(path, "a file of your own")
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if path.suffix in (".pt", ".pth", ".bin"):
@@ -127,7 +164,7 @@ def distribution_file(distribution: str, suffix: str, *, pip: str) -> Path:
         if str(file).endswith(suffix):
             path = Path(str(file.locate()))
             if path.is_file():
-                return path
+                return _used(path, f"package {distribution} {metadata.version(distribution)}")
     raise WeightsError(f"the package {distribution} {metadata.version(distribution)} has no file {suffix}")
 
 
@@ -150,12 +187,13 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
     try:
         cached = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(cached, str):  # what was fetched once needs no network
-            return Path(cached)
+            return _used(Path(cached), f"hub {repository}@{Path(cached).parts[-1 - name.count('/') - 1]}")
         if cached is _CACHED_NO_EXIST and not required:
             return None
         # Downloading retries for half a minute; asking first tells within seconds that there is no hub.
         HfApi().model_info(repository, revision=revision, timeout=SECONDS_TO_ANSWER)
-        return Path(hf_hub_download(repository, name, revision=revision))
+        fetched = Path(hf_hub_download(repository, name, revision=revision))
+        return _used(fetched, f"hub {repository}@{fetched.parts[-1 - name.count('/') - 1]}")
     except EntryNotFoundError as error:
         if not required and not isinstance(error, LocalEntryNotFoundError):
             return None
@@ -185,16 +223,17 @@ def download(url: str, *, digest_prefix: str, also_at: Sequence[Path] = ()) -> P
         kept = next((place for place in places if place.is_file()), None)
         if kept is None:
             _fetch(url, path, digest_prefix)
-            return path
+            return _used(path, url)
         found = file_digest(kept)
     except (http.client.HTTPException, OSError) as error:
         raise WeightsError(
             f"cannot download {path.name}: {error}",
             where=f"tried: {', '.join(map(str, places))}, {url}",
-            hint=f"without a network: bring the file here and give it as `weights: {path.name}`",
+            hint=f"without a network: fetch {path.name} elsewhere, bring it here, and `tl weights add {path.name}`; or "
+            "name any file of yours: `--set backbone.weights=PATH`",
         ) from error
     _require_digest(kept.name, found, digest_prefix, str(kept))
-    return kept
+    return _used(kept, url)
 
 
 def _fetch(url: str, path: Path, digest_prefix: str) -> None:

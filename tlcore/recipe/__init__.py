@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says what a run is, typed, with every key known. Nothing here imports torch."""
 
-from tlcore.recipe.reading import parse_recipe, read_recipe
+from tlcore.recipe.reading import parse_recipe, read_data_section, read_recipe
 from tlcore.recipe.reference import recipe_reference
 from tlcore.recipe.schema import recipe_schema
 from tlcore.recipe.sections import (
@@ -46,6 +46,7 @@ __all__ = [
     "TrainSection",
     "parse_recipe",
     "plain",
+    "read_data_section",
     "read_recipe",
     "recipe_reference",
     "recipe_schema",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from tlcore.recipe.values import WRONG, built, read_keys, unknown_keys
 from tlcore.registry import KIND_WORDS, Registry
 from tlcore.specs import ANY_MODALITY
 
-__all__ = ["parse_recipe", "read_recipe"]
+__all__ = ["parse_recipe", "read_data_section", "read_recipe"]
 
 
 def read_recipe(path: Path, registry: Registry, overrides: Sequence[str] = ()) -> Recipe:
@@ -68,6 +69,19 @@ def parse_recipe(text: str, registry: Registry, *, file: str, name: str, overrid
     for override in overrides:
         apply_override(root, override, faults)
     return _Reader(registry, faults).recipe(root, name, file)
+
+
+def read_data_section(section: Mapping[str, Any], registry: Registry) -> DataSection:
+    """Read the section ``data`` by itself, given as plain values.
+
+    Raises:
+        RecipeError: all that is wrong with it.
+        PluginError: the plugin of its source does not work.
+    """
+    faults: list[RecipeFault] = []
+    root = parse_document(json.dumps({"data": dict(section)}), lambda line, column: "data", faults)
+    assert isinstance(root, Section), "a mapping is written as a section"
+    return _Reader(registry, faults).data(root)
 
 
 def _refuse_missing(path: Path) -> NoReturn:
@@ -133,6 +147,17 @@ class _Reader:
         recipe = built(Recipe, values, root.at, "recipe", self.faults)
         self._raise()
         return recipe
+
+    def data(self, root: Section) -> DataSection:
+        """Read the section data alone.
+
+        Raises:
+            RecipeError: anything in it is wrong.
+            PluginError: a plugin that it names does not work.
+        """
+        section: DataSection = self._data(root, next(key for key in keys_of(Recipe) if key.name == "data"))
+        self._raise()
+        return section
 
     def _raise(self) -> None:
         if self.plugin_errors:

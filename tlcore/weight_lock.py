@@ -1,0 +1,100 @@
+"""A lock file: which files of weights a recipe needs, with size and SHA-256, so that a change in one is noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcore.errors import UsageError, WeightsError
+from tlcore.publishing import publish_file
+from tlcore.weights import FileUse, file_digest
+
+__all__ = ["LOCK_SUFFIX", "LockedFile", "lock_beside", "read_lock", "verify_used", "write_lock"]
+
+FORMAT = 1
+LOCK_SUFFIX = ".lock.json"
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """A file of weights as it was when it was locked."""
+
+    path: Path
+    origin: str
+    size: int
+    sha256: str
+
+    def fault(self) -> str | None:
+        """Return why the file is not what was locked: absent, or changed; None where it is the same."""
+        try:
+            if self.path.stat().st_size != self.size:
+                return f"changed: {self.path.stat().st_size:,} bytes, not {self.size:,}"
+            found = file_digest(self.path)
+        except OSError as error:
+            return f"missing: {error.strerror}"
+        return None if found == self.sha256 else f"changed: SHA-256 {found[:16]}…, not {self.sha256[:16]}…"
+
+
+def lock_beside(recipe: Path) -> Path:
+    """Return where the lock file of a recipe lies."""
+    return recipe.with_name(recipe.stem + LOCK_SUFFIX)
+
+
+def write_lock(path: Path, files: Iterable[FileUse]) -> list[LockedFile]:
+    """Write a lock file for these files and return what stands in it."""
+    locked = [
+        LockedFile(use.path.absolute(), use.origin, use.path.stat().st_size, file_digest(use.path)) for use in files
+    ]
+    entries = [{"path": str(one.path), "origin": one.origin, "size": one.size, "sha256": one.sha256} for one in locked]
+    publish_file(path, json.dumps({"format": FORMAT, "files": entries}, indent=2) + "\n")
+    return locked
+
+
+def read_lock(path: Path) -> list[LockedFile]:
+    """Return what a lock file lists.
+
+    Raises:
+        UsageError: there is no such file.
+        WeightsError: it is no lock file of this format.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no lock file {path}", hint="`tl weights pull RECIPE` writes one")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if found["format"] != FORMAT:
+            raise ValueError(f"format {found['format']}")
+        return [
+            LockedFile(Path(one["path"]), str(one["origin"]), int(one["size"]), str(one["sha256"]))
+            for one in found["files"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(
+            f"{path.name} is no lock file: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="write it again: `tl weights pull`",
+        ) from error
+
+
+def verify_used(lock: Path, used: Iterable[FileUse]) -> None:
+    """Check the files of weights that a run has read against a lock file, by their names, wherever they lie.
+
+    Raises:
+        WeightsError: one of them is another file than the lock lists, or is not in it.
+    """
+    locked = {one.path.name: one for one in read_lock(lock)}
+    faults = []
+    for use in used:
+        expected = locked.get(use.path.name)
+        if expected is None:
+            faults.append(f"{use.path}: not in the lock ({use.origin})")
+        elif file_digest(use.path) != expected.sha256:
+            faults.append(f"{use.path}: another file than the lock lists ({use.origin})")
+    if faults:
+        raise WeightsError(
+            f"the weights are not those that {lock.name} locks",
+            where="\n".join(faults),
+            hint=f"bring the locked ones back; or delete {lock.name}, or lock what is there now with `tl weights pull`",
+        )
