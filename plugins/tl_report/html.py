@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from tl_report.charts import Curve, confusion_picture, curves_picture, shortened, worst_confusions
 from tl_report.pictures import data_uri
+from tl_report.plots import plots_of
 from tl_report.wording import (
     counted,
     duration,
@@ -32,6 +33,8 @@ from tlcore.publishing import publish_file
 
 __all__ = ["rendered", "write_report"]
 
+DRAWN = ("confusion", "reliability", "roc", "precision_recall", "scatter", "lr_find")
+"""Tables that are shown as pictures."""
 OPEN_ROWS = 30
 """How many classes or rows a table shows at once; longer ones can be unfolded."""
 MOST_ROWS = 1000
@@ -83,8 +86,9 @@ def _content(event: RunFinished) -> dict[str, Any]:
         "best_epoch": metrics.get("best_epoch"),
         **_of_learning(event),
         **_of_classes(event),
+        "plots": plots_of(event.tables, metrics),
         "tables": {name: _cut(table.rows) | {"columns": table.columns} for name, table in event.tables.items()
-                   if name != "confusion"},
+                   if name not in DRAWN},
         "mistakes": _mistakes(event.mistakes),
         "counts": manifest["counts"],
         "class_counts": _cut(list(manifest.get("classes", {}).items())),
@@ -102,10 +106,19 @@ def _content(event: RunFinished) -> dict[str, Any]:
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the single numbers of the test split, the one that chose the epoch first, each with its comparisons."""
     test, validation = scalars(metrics["test"]), scalars(metrics.get("validation", {}))
-    majority = metrics["test"].get("majority", {})
+    majority = metrics["test"].get("majority") or metrics["test"].get("baseline") or {}
+    intervals = metrics["test"].get("intervals") or {}
+    probe = metrics.get("probe", {}).get("test", {})
     key = metrics["selection"]["metric"]
     return [
-        {"name": name, "value": test[name], "validation": validation.get(name), "majority": majority.get(name)}
+        {
+            "name": name,
+            "value": test[name],
+            "interval": intervals.get(name),
+            "validation": validation.get(name),
+            "majority": majority.get(name),
+            "probe": probe.get(name) if name == key else None,
+        }
         for name in sorted(test, key=lambda name: (name != key, name == "loss"))
     ]
 

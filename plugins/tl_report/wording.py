@@ -26,6 +26,12 @@ __all__ = [
 METRIC_NAMES = {
     "n": "examples",
     "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "micro_f1": "micro F1",
+    "roc_auc": "ROC area",
+    "pr_auc": "precision-recall area",
+    "map": "mean average precision",
+    "exact": "whole sets right",
     "ece": "calibration error",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
@@ -43,6 +49,8 @@ def visible(text: str) -> str:
 
 def metric_name(key: str) -> str:
     """Return a metric's name for people."""
+    if key.startswith("top_") and key[4:].isdigit():
+        return f"truth among the top {key[4:]}"
     return METRIC_NAMES.get(key, key.replace("_", " "))
 
 
@@ -77,7 +85,11 @@ def headline(metrics: Mapping[str, Any]) -> str:
     if isinstance(majority, Mapping) and key in majority:
         text += f"; always guessing “{majority['class']}” gives {figure(majority[key])}"
     elif not metrics["selection"].get("higher_is_better", True):
-        text += " (lower is better)"
+        baseline = test.get("baseline")
+        text += " (lower is better"
+        if isinstance(baseline, Mapping) and key in baseline:
+            text += f"; always guessing {figure(baseline['guess'])} gives {figure(baseline[key])}"
+        text += ")"
     return text
 
 
