@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.errors import UsageError, WeightsError
+from tlcore.notes import note
 from tlcore.publishing import publish_file
 from tlcore.weights import FileUse, file_digest
 
@@ -81,15 +82,17 @@ def read_lock(path: Path) -> list[LockedFile]:
 def verify_used(lock: Path, used: Iterable[FileUse]) -> None:
     """Check the files of weights that a run has read against a lock file, by their names, wherever they lie.
 
+    A file that the lock does not list, such as one that ``--set`` names, is noted.
+
     Raises:
-        WeightsError: one of them is another file than the lock lists, or is not in it.
+        WeightsError: one of them is another file than the lock lists.
     """
     locked = {one.path.name: one for one in read_lock(lock)}
     faults = []
     for use in used:
         expected = locked.get(use.path.name)
         if expected is None:
-            faults.append(f"{use.path}: not in the lock ({use.origin})")
+            note(f"the weights {use.path} are not among those that {lock.name} locks")
         elif file_digest(use.path) != expected.sha256:
             faults.append(f"{use.path}: another file than the lock lists ({use.origin})")
     if faults:
