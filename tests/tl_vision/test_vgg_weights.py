@@ -59,7 +59,7 @@ def test_without_a_network_it_says_what_was_tried_and_what_to_do(monkeypatch, tm
         found(name, "imagenet")
     assert caught.value.exit_code == 4
     assert file in caught.value.where
-    assert "bring the file here" in caught.value.hint
+    assert "bring it here" in caught.value.hint
     assert list((tmp_path / "weights").iterdir()) == []
 
 
