@@ -43,14 +43,16 @@ def say_epoch(event: EpochFinished) -> None:
     """Print one line for an epoch; a narrow terminal gets its most telling columns."""
     record = event.record
     scores = scalars(record["validation"])
-    chosen = [key for key in scores if key != "loss"][:SHOWN_SCORES]
+    selected = record.get("selected")
+    others = [key for key in scores if key not in ("loss", selected)]
+    # The score that picks the best epoch stays to the end where a terminal is narrow, so it comes last.
+    chosen = [*others[: SHOWN_SCORES - (selected in scores)], *([selected] if selected in scores else [])]
     place = f"  epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}"
     losses = [_cell("loss", record["train"].get("loss")), _cell("val loss", scores.get("loss"))]
     shown = [_cell(metric_name(key), scores[key]) for key in chosen]
     time = f"{duration(record['seconds']):>8}"
     best = "  * best" if record["best"] else ""
     cells = [place, *losses, *shown, time]
-    # The last score stays to the end: a task names the one that picks the best epoch after the simpler ones.
     spare = [*shown[:-1], time, *losses]
     console = _console()
     while console.is_terminal and spare and len("  ".join(cells)) + len("  * best") > console.width:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
 from tlcore.features.first_pass import FreshStates
-from tlcore.recipe import SGD, Adam, AdamW, RMSprop, TrainSection
+from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
@@ -207,3 +207,79 @@ def test_several_processes_are_refused_rather_than_ignored(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="2 processes"):
         accelerator_for("cpu", "fp32")
+
+
+def test_training_stops_early_where_the_score_no_longer_gets_better(tmp_path):
+    _, result = trained(tmp_path, epochs=200, early_stopping=3)
+    assert len(result.history) == result.best_epoch + 3
+    assert len(result.history) < 200
+
+
+def test_with_a_mean_of_the_weights_that_mean_is_scored_and_kept(tmp_path):
+    plain, _ = trained(tmp_path / "a", plan=Plan(freeze_line=3, head=_head()), lr=0.5)
+    averaged, result = trained(tmp_path / "b", plan=Plan(freeze_line=3, head=_head()), lr=0.5, ema=0.9)
+    assert not torch.equal(plain.bare.head.weight, averaged.bare.head.weight)
+    best = max(record["validation"]["macro_f1"] for record in result.history)
+    assert averaged.scores(examples(10, "validation"))["macro_f1"] == best
+
+
+def test_finding_a_rate_leaves_weights_and_optimizer_as_they_were():
+    one, train = trainer(lr="find", epochs=2, batch_size=20, plan=Plan(freeze_line=3, head=_head()))
+    one.fit_standardisation(train)
+    before = state(one.bare)
+    found = one.find_lr(train)
+    assert all(torch.equal(value, before[key]) for key, value in state(one.bare).items())
+    assert not one.optimizer.state_dict()["state"]
+    assert one.lr == found.chosen > 0
+
+
+def test_the_rate_in_the_section_wins_over_the_optimizers(tmp_path):
+    _, result = trained(tmp_path, lr=0.25, optimizer=Choice("sgd", SGD(lr=1.0)))
+    assert [record["lr"] for record in result.history] == [0.25] * 3
+
+
+def test_accumulated_batches_are_one_step_of_all_their_examples(tmp_path):
+    given = {"plan": Plan(freeze_line=3, head=_head()), "optimizer": Choice("sgd", SGD(lr=0.1))}
+    whole, _ = trained(tmp_path / "a", batch_size=8, **given)
+    given["plan"] = Plan(freeze_line=3, head=_head())
+    parts, _ = trained(tmp_path / "b", batch_size=4, accumulate=2, **given)
+    assert torch.allclose(whole.bare.head.weight, parts.bare.head.weight, atol=1e-6)
+
+
+def test_a_task_can_ask_for_some_examples_more_often(tmp_path):
+    one, train = trainer()
+    one.task.sampling_weights = lambda labels: [float(label == "up") for label in labels]
+    seen = []
+    read = one.reader.batch
+    one.reader.batch = lambda ids, epoch=None: (seen.extend(ids if epoch is not None else ()), read(ids, epoch))[1]
+    one.fit_standardisation(train)
+    one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
+    labels = {example.id: example.label for example in train}
+    assert {labels[id_] for id_ in seen} == {"up"}
+    assert len(seen) == 3 * len(train)
+
+
+def test_mixed_batches_have_shares_for_targets_and_a_generator_of_their_own(tmp_path):
+    backbone = Small()
+    calls = []
+
+    def mix(mixed, targets, generator):
+        calls.append((targets.shape, targets.sum(dim=1).tolist(), float(torch.rand((), generator=generator))))
+        return mixed, targets
+
+    backbone.mix = mix
+    trained(tmp_path, backbone=backbone, plan=Plan(freeze_line=3, head=_head()), mix=1.0)
+    assert len(calls) == 3 * 3
+    assert all(shape[1] == 2 and sums == [1.0] * shape[0] for shape, sums, _ in calls)
+    assert len({drawn for *_, drawn in calls}) == len(calls)
+
+
+def test_a_frozen_normalisation_above_the_line_keeps_its_statistics():
+    backbone = Small()
+    upper = Upper(backbone, Plan(freeze_line=2, head=nn.Linear(3, 2)))
+    for parameter in backbone.stages["top"].norm.parameters():
+        parameter.requires_grad_(False)
+    upper._flags = {name: parameter.requires_grad for name, parameter in upper.named_parameters()}
+    upper.enter_epoch(0)
+    assert not backbone.stages["top"].norm.training
+    assert backbone.stages["top"].dropout.training

@@ -56,7 +56,10 @@ def _refusal(error: BaseException) -> TLError | None:
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-        return ResourceError("out of memory", hint="a smaller train.batch_size, or a smaller backbone, needs less")
+        return ResourceError(
+            "out of memory",
+            hint="`--set train.fit_memory=true` takes each step in smaller parts; a smaller backbone needs less",
+        )
     where = str(error.filename) if isinstance(error, OSError) and error.filename else None
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return ResourceError("no space left on the disk", where=where, hint="free some space and start again")
