@@ -208,32 +208,20 @@ class _Run:
             if self.recipe.train.lr == "find":
                 found = trainer.find_lr(train)
                 metrics["lr_find"], tables["lr_find"] = found.chosen, found.table()
-            training = self._with_trackers(
-                lambda epoch_finished: trainer.train(train, validation, checkpoints, epoch_finished)
-            )
+            training = self._with_trackers(lambda told: trainer.train(train, validation, checkpoints, told))
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
             scores, found_tables, mistakes = self._evaluated(trainer, task, dataset)
-        metrics = (
-            scores
-            | metrics
-            | {
-                "best_epoch": training.best_epoch,
-                "selection": {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better},
-            }
-        )
-        tables |= found_tables
+        selection = {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better}
+        metrics = {**scores, **metrics, "best_epoch": training.best_epoch, "selection": selection}
         with self.clock.phase("saving"):
             merged = upper.merge()
             save(self.folder / "model", self.recipe, task_state, backbone, upper, kind_of_inputs(dataset), merged)
         viewed = len(train) * (self._stored_views(plan) - 1)
         features = {"computed": len(dataset.examples) + viewed if plan.freeze_line else 0, "reused": 0}
         manifest = self._manifest(accelerator, dataset, about, features)
-        for name, table in tables.items():
-            self.files.write_table(name, table)
-        self.files.write_json("metrics.json", metrics)
-        self.files.write_json("manifest.json", manifest)
+        self._leave(metrics, {**tables, **found_tables}, manifest)
         checkpoints.clear()
         self._tell(
             "tl_run_finished",
@@ -242,7 +230,7 @@ class _Run:
                 recipe=self.plain,
                 metrics=metrics,
                 history=tuple(training.history),
-                tables=tables,
+                tables={**tables, **found_tables},
                 manifest=manifest,
                 problems=tuple(dataset.problems),
                 mistakes=tuple(mistakes),
@@ -250,6 +238,12 @@ class _Run:
             ),
         )
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
+
+    def _leave(self, metrics: Mapping[str, Any], tables: Mapping[str, Table], manifest: Mapping[str, Any]) -> None:
+        for name, table in tables.items():
+            self.files.write_table(name, table)
+        self.files.write_json("metrics.json", metrics)
+        self.files.write_json("manifest.json", manifest)
 
     def _augments(self) -> bool:
         return getattr(self.recipe.backbone.options, "augment", None) is not None
