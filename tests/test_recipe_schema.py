@@ -167,3 +167,8 @@ def test_reading_a_shipped_recipe_imports_no_torch():
     command = [sys.executable, "-c", code, "recipe", "check", str(ROOT / "recipes" / "vehicles.yaml")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+def test_keys_inside_a_section_are_explained_too(builtin):
+    assert "`augment.mixup`" in recipe_reference(builtin)
+    assert "`augment.word_dropout`" in recipe_reference(builtin)

@@ -94,7 +94,7 @@ def show(
 ) -> None:
     """Describe one of them: who offers it, its options."""
     from tlcore.recipe.choices import chosen_by, keys_beside, options_keys
-    from tlcore.recipe.keys import type_in_words
+    from tlcore.recipe.keys import type_in_words, with_nested
     from tlcore.recipe.reference import default_in_words
     from tlcore.recipe.schema import schema_of_keys
 
@@ -110,7 +110,7 @@ def show(
     facts += [("input", _modality(offer))] if _modality(offer) else []
     typer.echo(harmless("\n".join(textwrap.wrap(offer.spec.summary, width()))))
     typer.echo(columns(facts, indent="  "))
-    rows = [(key.name, type_in_words(key), default_in_words(key), key.help) for key in keys]
+    rows = [(key.name, type_in_words(key), default_in_words(key), key.help) for key in with_nested(keys)]
     section = f"{word}: {{{chosen_by(word)}: {_short(offer, registry.offers(word))}, ...}}"
     typer.echo(harmless(f"\nOptions, beside the name in a recipe ({section}):" if rows else "\nIt has no options."))
     if rows:

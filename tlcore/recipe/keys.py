@@ -7,12 +7,12 @@ import functools
 import operator
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-__all__ = ["LIMITS", "Key", "keys_of", "members_of", "type_in_words"]
+__all__ = ["LIMITS", "Key", "keys_of", "members_of", "type_in_words", "with_nested"]
 
 LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "ge": (operator.ge, ">=", "minimum"),
@@ -71,6 +71,17 @@ def keys_of(options: type) -> tuple[Key, ...]:
             _check_type(key.type, f"{options.__name__}.{field.name}")
         keys.append(key)
     return tuple(keys)
+
+
+def with_nested(keys: Iterable[Key]) -> Iterator[Key]:
+    """Yield each key, and after one that holds a section the keys inside it, under names such as ``augment.crop``."""
+    for key in keys:
+        yield key
+        if key.kind is None:
+            for member in members_of(key.type):
+                if isinstance(member, type) and dataclasses.is_dataclass(member):
+                    inner = with_nested(keys_of(member))
+                    yield from (dataclasses.replace(one, name=f"{key.name}.{one.name}") for one in inner)
 
 
 def members_of(wanted: Any) -> tuple[Any, ...]:

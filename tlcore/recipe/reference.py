@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from tlcore.recipe.choices import available, chosen_by, keys_beside
-from tlcore.recipe.keys import Key, keys_of, type_in_words
+from tlcore.recipe.keys import Key, keys_of, type_in_words, with_nested
 from tlcore.recipe.sections import EvaluateSection, HoldoutSection, Recipe, TrainSection
 from tlcore.recipe.writing import plain_value
 from tlcore.registry import Registry
@@ -72,7 +72,7 @@ def _choices(section: str, kind: str, registry: Registry) -> list[str]:
     for name, chosen in available(kind, registry).items():
         summary = chosen.spec.summary if chosen.spec is not None else (chosen.options.__doc__ or "").strip()
         parts.append(f"### {section}: {{{chosen_by(kind)}: {name}}}\n\n{summary}\n")
-        parts.append(_table(chosen.keys) if chosen.keys else "No options.\n")
+        parts.append(_table(with_nested(chosen.keys)) if chosen.keys else "No options.\n")
     return parts
 
 
