@@ -193,3 +193,9 @@ def test_an_interrupted_run_leaves_no_features_and_no_model(recipe, registry, tm
         run(recipe(), registry, tmp_path, progress=stop)
     assert not (tmp_path / "run" / "features").exists()
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_mixing_that_cannot_work_is_refused_before_anything_is_computed(recipe, registry, tmp_path):
+    with pytest.raises(tlcore.UsageError):
+        run(recipe(), registry, tmp_path, overrides=["train.mix=0.5"])
+    assert not (tmp_path / "run").exists()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Model", "load", "named_tensors", "save"]
 
-FORMAT = 1
+FORMAT = 2
 TENSORS = "model.safetensors"
 ABOUT = "artifact.json"
 BACKBONE = "backbone"

@@ -30,6 +30,9 @@ __all__ = [
     "peak_memory",
 ]
 
+MOST_CLASSES, MOST_NUMBERS = 1000, 20
+"""Labels beyond these counts, the second for labels that are all numbers, are no classes that a person would count."""
+
 
 def about_backbone(name: str, backbone: Backbone, plan: Plan) -> dict[str, Any]:
     """Return what the manifest says of a backbone: its stages, where the line is, and the digest of all that it is."""
@@ -77,7 +80,7 @@ def data_digest(dataset: Dataset) -> str:
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return how many examples each label has in each split, unless the labels are too many to be classes.
+    """Return how many examples each label has in each split; nothing where labels are too many, or quantities.
 
     Of an example with several labels each is counted.
     """
@@ -87,9 +90,17 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
         for name in (e.label if isinstance(e.label, tuple) else (e.label,))
     )
     labels = sorted({label for label, _ in counts})
-    if len(labels) > 1000:
+    if len(labels) > MOST_CLASSES or (len(labels) > MOST_NUMBERS and all(map(_is_number, labels))):
         return {}
     return {label: {split: counts[label, split] for split in SPLITS} for label in labels}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def library_versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import SPLITS, Backbone, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems, split_examples
-from tlcore.errors import DataError, TLError
+from tlcore.errors import DataError, TLError, UnreadableError
 from tlcore.notes import note, noted
 from tlcore.plugins import PluginHost
 from tlcore.provenance import (
@@ -167,6 +167,8 @@ class _Run:
             measure(dataset.split("train"))
         with seeded(recipe.seed, "adapter"):
             plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+        if recipe.train.mix:
+            _require_mixing(backbone, plan, dataset)
         if late := [phase.epoch for phase in plan.schedule if phase.epoch >= recipe.train.epochs]:
             note(
                 f"{len(late)} of the adapter's phases begin after the last of {recipe.train.epochs} epochs, from epoch "
@@ -368,6 +370,24 @@ class _Run:
 
     def _tell(self, hook: str, event: Any) -> None:
         self.host.notify(hook, event, self.warn)
+
+
+def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:
+    """Blend two examples before minutes are spent on a run that cannot blend any.
+
+    Raises:
+        UsageError: the backbone cannot blend what reaches the trained part, or nothing says how.
+    """
+    import torch
+
+    from tlcore.features.first_pass import FEATURES
+    from tlcore.randomness import generator
+
+    with contextlib.suppress(UnreadableError):
+        state = {FEATURES: torch.zeros(2, backbone.feature_dim)}
+        if plan.freeze_line < len(backbone.stages):
+            state = backbone.prepare(dataset.split("train")[:2], None)
+        backbone.mix(state, torch.eye(2)[: len(next(iter(state.values())))], generator(0, "mix"))
 
 
 @contextlib.contextmanager
