@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -59,4 +60,4 @@ def _better(task: Task, scores: Mapping[str, Any], best: Mapping[str, Any]) -> b
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+    return {name: value for name, value in metrics.items() if isinstance(value, (int, float)) and math.isfinite(value)}
