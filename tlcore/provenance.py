@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import SPLITS, Backbone, Plan
-from tlcore.data.examples import Dataset
+from tlcore.data.examples import Dataset, are_quantities
 from tlcore.weights import digest_of_tensors
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ __all__ = [
     "peak_memory",
 ]
 
-MOST_CLASSES, MOST_NUMBERS = 1000, 20
-"""Labels beyond these counts, the second for labels that are all numbers, are no classes that a person would count."""
+MOST_CLASSES = 1000
+"""More different labels than this are no classes that a person would count."""
 
 
 def about_backbone(name: str, backbone: Backbone, plan: Plan) -> dict[str, Any]:
@@ -84,23 +84,11 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
     Of an example with several labels each is counted.
     """
-    counts = Counter(
-        (str(name), str(e.split))
-        for e in dataset.examples.values()
-        for name in (e.label if isinstance(e.label, tuple) else (e.label,))
-    )
-    labels = sorted({label for label, _ in counts})
-    if len(labels) > MOST_CLASSES or (len(labels) > MOST_NUMBERS and all(map(_is_number, labels))):
+    counts = {split: dataset.label_counts(split) for split in SPLITS}
+    everywhere = sum(counts.values(), Counter())
+    if len(everywhere) > MOST_CLASSES or are_quantities(everywhere):
         return {}
-    return {label: {split: counts[label, split] for split in SPLITS} for label in labels}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return {label: {split: counts[split][label] for split in SPLITS} for label in sorted(everywhere)}
 
 
 def library_versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import WeightsError
+from tlcore.notes import note
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -171,7 +172,9 @@ def distribution_file(distribution: str, suffix: str, *, pip: str) -> Path:
 def hub_file(repository: str, name: str, *, revision: str | None = None, required: bool = True) -> Path | None:
     """Return a file of a Hugging Face hub repository, from the local cache or the network.
 
-    Returns None where the repository exists, has no such file and ``required`` is false.
+    Returns None where the repository exists, has no such file and ``required`` is false. Where only the cache can be
+    asked and another program filled it, a file that is not ``required`` and was never fetched counts as absent: a note
+    says so.
 
     Raises:
         WeightsError: the hub cannot be reached, or has no such repository or file.
@@ -206,6 +209,9 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
         ) from error
     except Exception as error:  # the HTTP library behind the hub has errors of its own, and has changed before
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not required and isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str):
+            note(f"{name} of {repository!r} was never fetched, taken as absent: the hub cannot be asked ({reason})")
+            return None
         raise WeightsError(f"cannot get {repository!r}: {reason}", where=tried, hint=offline) from error
 
 

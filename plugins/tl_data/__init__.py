@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,7 +65,10 @@ class ColumnOptions(LabelOptions):
 
     input: str | None = option(None, "Column of the inputs; found by its usual names, such as text, unless given.")
     input_is: Literal["text", "path"] = option(
-        "text", "What the input column holds: texts, or paths of files relative to the table's folder."
+        "text", "What the input column holds: texts, or paths of files relative to the table's folder or `root`."
+    )
+    root: Path | None = option(
+        None, "Folder that the paths are relative to and must not lead out of; the table's own unless given."
     )
     split: str | None = option(None, "Column that says train, validation or test; `split` unless given, if there.")
     group: str | None = option(None, "Column whose equal values must stay in one split, such as a customer.")
@@ -103,6 +106,11 @@ class PackageOptions(FileOptions):
         LabelOptions.__post_init__(self)
         if (self.file is None) == (self.folder is None):
             raise ValueError("give either the file of a table or the folder of class folders in the package")
+        if self.folder is not None:
+            of_tables = {field.name: field.default for field in fields(FileOptions)}
+            given = [name for name, usual in of_tables.items() if getattr(self, name) != usual]
+            if idle := [name for name in given if name not in ("classes", "limit")]:
+                raise ValueError(f"{idle[0]} is for the file of a table; with a folder leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +129,13 @@ class HubOptions(ColumnOptions):
 
     dataset: str = option(help="Name of a data set on the hub, such as `stanfordnlp/imdb`.")
     config: str | None = option(None, "Which of its configurations, where it has several.")
-    revision: str | None = option(None, "Commit of the data set; pin it, and the data stays what it is.")
+    revision: str | None = option(None, "Commit of the data set; name it, and the data stays what it is.")
     splits: dict[str, str] | None = option(
         None, "Which of its splits are ours, such as `{train: train, test: validation}`."
     )
-    streaming: bool = option(False, "Read it without keeping all of it on the disk; with `limit`, only its beginning.")
+    streaming: bool = option(
+        False, "Read it without keeping it on the disk; with `limit`, only the first rows of each split."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +149,7 @@ class DrawnVehiclesOptions:
 
 @hookimpl
 def tl_data_sources() -> Iterable[DataSourceSpec]:
-    """Offer class folders, tables, and tables in packages."""
+    """Offer class folders, tables, what packages ship, data sets of the disk and of the hub, and drawn pictures."""
     yield DataSourceSpec(
         name="folder",
         summary="Files in class folders, with or without train, val and test folders above them.",
@@ -209,7 +219,7 @@ def _package(options: PackageOptions) -> DataSource:
 
 
 def _dataset(options: DatasetOptions) -> DataSource:
-    from tl_data.hub import DatasetSource
+    from tl_data.saved import DatasetSource
 
     return DatasetSource(options)
 

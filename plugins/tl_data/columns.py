@@ -34,11 +34,12 @@ class Columns:
     split: str | None
     group: str | None
     id: str | None
+    labels: tuple[str, ...] = ()
 
     @property
     def used(self) -> set[str | None]:
         """The columns that are not left over."""
-        return {self.input, self.label, self.split, self.group, self.id}
+        return {self.input, self.label, self.split, self.group, self.id, *self.labels}
 
 
 def find_columns(
@@ -55,8 +56,7 @@ def find_columns(
     wanted = {"input": options.input_is, "label": "label", "split": "split", "group": "", "id": "id"}
     if not options.labelled or options.labels:
         del wanted["label"]
-    for name in options.labels:
-        search.named("labels", name)
+    labels = tuple(search.named("labels", name) for name in options.labels) if options.labelled else ()
     named = {role: getattr(options, role) for role in wanted}
     found: dict[str, str | None] = {role: search.named(role, name) for role, name in named.items() if name is not None}
     for role, usual in wanted.items():
@@ -71,7 +71,7 @@ def find_columns(
     if look_alike and not found.get("split") and not split_given:
         search.say(f"column {look_alike!r} is not read as the split; if it is, write `data.split: {look_alike}`")
     chosen = {role: found.get(role) for role in ("label", "split", "group", "id")}
-    return Columns(input=str(found["input"]), **chosen), search.notes
+    return Columns(input=str(found["input"]), labels=labels, **chosen), search.notes
 
 
 class _Search:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_data import LabelOptions
+from tl_data.columns import Columns
 from tl_data.paths import absent
 from tlcore import DataError, nearest
 
@@ -46,29 +47,44 @@ class ClassNames:
         return self._names[label]
 
 
-def label_of(cells: Mapping[str, Any], column: str | None, options: LabelOptions, names: ClassNames, place: str) -> Any:
+def label_of(
+    cells: Mapping[str, Any], columns: Columns, options: LabelOptions, names: ClassNames, place: str
+) -> str | tuple[str, ...] | None:
     """Return the label of a row: a text, or a tuple of texts where an example may have several; None if it is missing.
 
     Raises:
         DataError: a cell that can be no label, or that is neither set nor unset.
     """
-    if options.labels:
-        return tuple(name for name in options.labels if _is_set(cells.get(name), name, place))
-    cell = cells.get(column) if column is not None else None
-    if isinstance(cell, list):
-        return tuple(sorted({names(str(item).strip(), place) for item in cell if item is not None}))
+    if columns.labels:
+        found = {
+            name
+            for name, column in zip(options.labels, columns.labels, strict=True)
+            if _is_set(cells.get(column), column, place)
+        }
+        return tuple(sorted(names(name, place) for name in found))
+    cell = cells.get(columns.label) if columns.label is not None else None
     if cell is None:
         return None
-    if not isinstance(cell, str):
-        raise DataError(
-            f"column {column!r} holds {'bytes' if isinstance(cell, bytes) else 'a nested object'}, not a label",
-            where=f"{place}: data.label",
-            hint="flatten it: one text, number or truth value in each cell",
-        )
-    if options.label_separator is not None:
-        parts = {part.strip() for part in cell.split(options.label_separator)} - {""}
-        return tuple(sorted(names(part, place) for part in parts))
-    return names(cell.strip(), place) if cell.strip() else None
+    several = cell if isinstance(cell, list) else None
+    if several is None and isinstance(cell, str) and options.label_separator is not None:
+        several = cell.split(options.label_separator)
+    for one in [cell] if several is None else several:
+        if not isinstance(one, (str, int, float, type(None))):
+            raise DataError(
+                f"column {columns.label!r} holds {_kind(one)}, not a label",
+                where=f"{place}: data.label",
+                hint="flatten it: one text, number or truth value in each cell",
+            )
+    if several is None:
+        return names(cell.strip(), place) if cell.strip() else None
+    parts = {str(one).strip() for one in several if one is not None} - {""}
+    return tuple(sorted({names(part, place) for part in parts}))
+
+
+def _kind(cell: Any) -> str:
+    if isinstance(cell, bytes):
+        return "bytes"
+    return "a list in a list" if isinstance(cell, list) else "a nested object"
 
 
 def _is_set(cell: Any, column: str, place: str) -> bool:

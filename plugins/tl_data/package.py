@@ -52,11 +52,20 @@ def _folder(package: str, folder: str) -> Path:
     """Return where a folder of a package lies, from the files that are recorded below it."""
     recorded = _recorded(package)
     wanted = folder.strip("/")
-    for file in recorded:
-        for parent in file.parents:
-            if parent.as_posix() == wanted or parent.as_posix().endswith(f"/{wanted}"):
-                place = Path(str(file.locate()))
-                return place.parents[len(file.parts) - len(parent.parts) - 1]
+    found = {
+        parent.as_posix(): Path(str(file.locate())).parents[len(file.parts) - len(parent.parts) - 1]
+        for file in recorded
+        for parent in file.parents
+        if f"/{parent.as_posix()}".endswith(f"/{wanted}")
+    }
+    if len(found) == 1 or wanted in found:
+        return found.get(wanted) or next(iter(found.values()))
+    if found:
+        raise DataError(
+            f"several folders of {package} end with {folder!r}: {', '.join(sorted(found)[:SHOWN_FILES])}",
+            where="data.folder",
+            hint=f"write more of the path, such as {min(found)!r}",
+        )
     folders = sorted({parent.as_posix() for file in recorded for parent in file.parents if parent.as_posix() != "."})
     meant = nearest(wanted, folders)
     raise DataError(

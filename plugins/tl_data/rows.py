@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tl_data.inputs import FileCell
 from tl_data.paths import absent, printable
 from tl_data.text_lines import MARKS, encoding_of, lines_of
 from tlcore import DataError, Problem, UsageError
@@ -43,7 +44,8 @@ FIELD_LIMIT = 2**31 - 1
 class Row:
     """One row and its place, such as ``reviews.csv:17``.
 
-    A cell is a text, None where the file says null, or what is no text: lists and mappings of JSON, bytes of Parquet.
+    A cell is a text, None where the file says null, or what is no text: lists and mappings of JSON, bytes and files of
+    Parquet.
     """
 
     place: str
@@ -253,7 +255,13 @@ def _parquet(path: Path, start: bytes) -> Sheet:
 
 
 def as_text(value: Any) -> Any:
-    """Return a typed cell as a text, None where it is missing; bytes, lists and mappings stay what they are."""
+    """Return a typed cell as a text, None where it is missing; bytes, lists and mappings stay what they are.
+
+    What the library datasets keeps of a picture becomes its bytes, or the file that stands for them.
+    """
+    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+        path = value["path"]
+        return value["bytes"] if value["bytes"] is not None else FileCell(path) if path else None
     missing = value is None or value != value  # only NaN differs from itself
     if missing or isinstance(value, (bytes, list, dict)):
         return None if missing else value

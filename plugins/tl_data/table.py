@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,24 +14,18 @@ from typing import Any
 
 from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
+from tl_data.filtering import filtered
+from tl_data.inputs import FileCell, Part, input_of
 from tl_data.labels import ClassNames, label_of
 from tl_data.paths import absent, printable
 from tl_data.rows import SUFFIXES, Row, Sheet, read_sheet
-from tlcore import DataError, DataSource, Example, Problem, UsageError, nearest
+from tlcore import DataError, DataSource, Example, Problem, UnreadableError, UsageError
 from tlcore.data.splitting import SPLIT_NAMES
 
-__all__ = ["Part", "TableSource", "examples_of", "limited", "read_parts"]
+__all__ = ["TableSource", "examples_of", "limited", "read_parts"]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 ID_DIGITS = 16
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file of rows, and the split that all of them belong to where the file's name says it."""
-
-    path: Path
-    split: str | None = None
 
 
 class TableSource(DataSource):
@@ -108,14 +101,16 @@ def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) ->
     for part, sheet in sheets:
         columns, notes = find_columns(sheet.columns, options, part.path, split_given=part.split is not None)
         problems += [*notes, *sheet.problems]
-        wanted = _filtered(sheet, options, part.path)
+        wanted = filtered(sheet, options.filter or {}, part.path)
         rows += len(sheet.rows)
         if len(wanted) < len(sheet.rows):
             reason = f"data.filter leaves {len(wanted):,} of {len(sheet.rows):,} rows"
             problems.append(Problem(part.path.name, reason, skipped=False))
-        for row in wanted:
-            item = _drafted(row, columns, part, options, names)
-            (drafts if isinstance(item, _Draft) else problems).append(item)  # type: ignore[arg-type]
+        items = [_drafted(row, columns, part, options, names) for row in wanted]
+        drafts += (item for item in items if isinstance(item, _Draft))
+        problems += (item for item in items if isinstance(item, Problem))
+        if part.split and wanted and all(row.cells.get(str(columns.label)) is None for row in wanted):
+            _require_labels(part, columns)
     if not drafts:
         reasons = [f"{problem.id}: {problem.reason}" for problem in problems if problem.skipped]
         raise DataError(f"none of the {rows or len(reasons)} rows can be used", where="\n".join(reasons[:5]) or None)
@@ -125,55 +120,34 @@ def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) ->
     return iter(limited([*problems, *notes, *examples], options.limit))
 
 
-def _filtered(sheet: Sheet, options: ColumnOptions, path: Path) -> Sequence[Row]:
-    """Return the rows whose columns have the values that ``data.filter`` wants, compared as they are written."""
-    rows: Sequence[Row] = sheet.rows
-    for column, wanted in (options.filter or {}).items():
-        if column not in sheet.columns:
-            meant = nearest(column, sheet.columns)
-            raise DataError(
-                f"{path.name} has no column {column!r} to filter by",
-                where=f"data.filter; columns found: {', '.join(sheet.columns[:30])}",
-                hint=f"did you mean {meant!r}?" if meant else "name one of these",
-            )
-        values = {wanted} if isinstance(wanted, str) else set(wanted)
-        left = [row for row in rows if str(row.cells.get(column)).strip() in values]
-        if rows and not left:
-            found = sorted({str(row.cells.get(column)).strip() for row in rows})
-            raise DataError(
-                f"data.filter leaves nothing: no row of {path.name} has {column} {' or '.join(sorted(values))}",
-                where=f"values found: {', '.join(found[:12])}{' …' if len(found) > 12 else ''}",
-                hint="values are compared as they are written",
-            )
-        rows = left
-    return rows
-
-
 def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, names: ClassNames) -> _Draft | Problem:
-    cell = row.cells.get(columns.input)
-    if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
-        cell = cell["bytes"]  # how the library datasets keeps a picture
-    if not cell or (isinstance(cell, str) and not cell.strip()):
-        return Problem(row.place, f"the input is {'missing' if cell is None else 'empty'}")
-    if not isinstance(cell, (str, bytes)):
-        raise DataError(
-            f"column {columns.input!r} holds {'a list' if isinstance(cell, list) else 'a nested object'}, not a text",
-            where=f"{row.place} in {part.path}: data.input",
-            hint="flatten it: one text, number or truth value in each cell",
-        )
+    try:
+        value = input_of(row.cells.get(columns.input), columns.input, part, options, row.place)
+    except UnreadableError as error:
+        return Problem(row.place, str(error))
     for name, other in row.cells.items():
         if fault := _fault_of_text(other):
             return Problem(row.place, f"column {name!r} holds {fault}")
-    value: str | Path | bytes = cell
-    if options.input_is == "path" and isinstance(cell, str):
-        value, fault = _file_beside(part.path, cell.strip())
-        if fault:
-            return Problem(row.place, fault)
-    label = label_of(row.cells, columns.label, options, names, row.place) if options.labelled else None
+    label = label_of(row.cells, columns, options, names, row.place) if options.labelled else None
     if options.labelled and label is None:
         written = row.cells.get(str(columns.label))
         return Problem(row.place, f"the label is {'missing' if written is None else 'empty'}")
     return _Draft(row, columns, part, value, label)
+
+
+def _require_labels(part: Part, columns: Columns) -> None:
+    """Refuse a split that nobody labelled, as the test splits of competitions are.
+
+    Raises:
+        DataError: its rows are to have labels.
+    """
+    if columns.label is not None:
+        raise DataError(
+            f"no row of the {part.split} split has a label",
+            where=f"{part.path}: column {columns.label!r}",
+            hint="leave that split out (`data.splits` names those to use, or take its file away); one is then drawn "
+            "from the training examples",
+        )
 
 
 def _fault_of_text(cell: Any) -> str | None:
@@ -185,14 +159,6 @@ def _fault_of_text(cell: Any) -> str | None:
         except UnicodeEncodeError:
             return "half a surrogate pair, which is no character"
     return None
-
-
-def _file_beside(table: Path, written: str) -> tuple[Path, str | None]:
-    """Return the path that a table writes, taken from the table's folder, and why it is refused."""
-    path = table.parent / written
-    if ".." in Path(os.path.normpath(written)).parts:
-        return path, f"its path leads out of the table's folder: {written}"
-    return path, None if os.path.isfile(path) else f"there is no file {written}"
 
 
 def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
@@ -244,11 +210,18 @@ def _ids(drafts: Sequence[_Draft], options: ColumnOptions) -> tuple[list[str], l
     seen: Counter[str] = Counter()
     ids = []
     for draft in drafts:
-        written = draft.input if isinstance(draft.input, bytes) else str(draft.row.cells[draft.columns.input]).encode()
-        id_ = _prefixed(draft, hashlib.sha256(written).hexdigest()[:ID_DIGITS])
+        id_ = _prefixed(draft, hashlib.sha256(_identifying(draft)).hexdigest()[:ID_DIGITS])
         seen[id_] += 1
         ids.append(id_ if seen[id_] == 1 else f"{id_}-{seen[id_]}")
     return ids, notes
+
+
+def _identifying(draft: _Draft) -> bytes:
+    """Return what a row's id is made from: the input as it is written, of a data set's own files the content."""
+    cell = draft.row.cells[draft.columns.input]
+    if isinstance(cell, str):
+        return cell.encode()
+    return draft.input.read_bytes() if isinstance(draft.input, Path) else bytes(draft.input)
 
 
 def _cell(draft: _Draft, column: str | None) -> str:
@@ -293,4 +266,6 @@ def _names(label: Any) -> tuple[str, ...]:
 def _shown(cell: Any) -> str | None:
     if cell is None or isinstance(cell, str):
         return cell
+    if isinstance(cell, FileCell):
+        return cell.path
     return f"{len(cell)} bytes" if isinstance(cell, bytes) else json.dumps(cell, ensure_ascii=False, default=str)

@@ -43,7 +43,7 @@ class _TextOptions:
     output: str | None = option(None, "The last stage to use, such as encoder.3; the top layer unless given.")
     pool: Pool | None = option(None, "How the tokens of a text become one vector; what the weights say, else mean.")
     max_length: int | None = option(None, "Tokens of a text that are read; what the weights say unless given.", ge=3)
-    prefix: str = option("", "Put before each text, as some weights expect, such as `query: `.")
+    prefix: str | None = option(None, "Put before each text, such as `query: `; what the weights say, else nothing.")
     augment: Augment | None = option(None, "What happens at random to training texts; nothing unless given.")
 
 

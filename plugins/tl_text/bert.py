@@ -5,10 +5,11 @@ Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Languag
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,6 +33,7 @@ ATTENTION = (
     "network.attention.self.value",
     "network.attention.output.dense",
 )
+Chosen = TypeVar("Chosen")
 UNUSED = {"embeddings.position_ids": "a constant that old checkpoints carry"}
 
 
@@ -83,29 +85,32 @@ class Bert(Backbone):
                 load_exactly(stage.network, _of_stage(name, checkpoint.tensors), source=f"{checkpoint.place}, {name}")
             _account_for_the_rest(checkpoint, names)
         self.feature_dim = config["hidden_size"]
-        self._checkpoint = checkpoint
-        self._pool = options.pool or checkpoint.pool or "mean"
-        if options.pool and checkpoint.pool and options.pool != checkpoint.pool:
-            warnings.warn(
-                f"backbone.pool is {options.pool}, but these weights were trained with {checkpoint.pool}",
-                RecipeWarning,
-                stacklevel=2,
-            )
+        self._pool = _chosen("pool", options.pool, checkpoint.pool, "mean")
+        prefix = _chosen("prefix", options.prefix, checkpoint.prefix, "")
         self._augment = options.augment
         longest = config["max_position_embeddings"]
         if options.max_length is not None and options.max_length > longest:
             raise UsageError(
                 f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights"
             )
-        max_length = options.max_length or min(checkpoint.max_length or 512, longest)
+        max_length = min(_chosen("max_length", options.max_length, checkpoint.max_length, 512), longest)
         self._reader = TextReader(
-            checkpoint.tokenizer, max_length=max_length, prefix=options.prefix, pad_id=config["pad_token_id"]
+            checkpoint.tokenizer, max_length=max_length, prefix=prefix, pad_id=config["pad_token_id"]
+        )
+        # What is saved is the network that there is, read as it was trained: a later run may take it as weights.
+        self._kept = dataclasses.replace(
+            checkpoint,
+            config={**config, "num_hidden_layers": len(self.stages) - 1},
+            tensors=None,
+            pool=self._pool,
+            max_length=max_length,
+            prefix=prefix,
         )
         self.lora_targets = {name: ATTENTION for name in self.stages if name != "embeddings"}
         self.preparation: Mapping[str, Any] = {
             "tokenizer": self._reader.digest,
             "max_length": max_length,
-            "prefix": options.prefix,
+            "prefix": prefix,
             "pool": self._pool,
             "augment": None if options.augment is None else dict(vars(options.augment)),
         }
@@ -137,12 +142,25 @@ class Bert(Backbone):
 
     def save(self, folder: Path) -> None:
         """Write the configuration and the tokenizer."""
-        keep(folder, self._checkpoint)
+        keep(folder, self._kept)
 
     def _augmented(self, example: Example, view: View) -> Any:
         if self._augment is None or not isinstance(example.input, str) or not example.input.strip():
             return example.input  # the reader says what is wrong with it
         return augmented(example.input, self._augment, derived_seed(view.seed, "augment", view.number, example.id))
+
+
+def _chosen(key: str, given: Chosen | None, trained_with: Chosen | None, otherwise: Chosen) -> Chosen:
+    """Return what the recipe gives, else what the weights say; warn where the two differ."""
+    if given is None:
+        return otherwise if trained_with is None else trained_with
+    if trained_with is not None and given != trained_with:
+        warnings.warn(
+            f"backbone.{key} is {given!r}, but these weights were trained with {trained_with!r}",
+            RecipeWarning,
+            stacklevel=3,
+        )
+    return given
 
 
 def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> dict[str, Any]:

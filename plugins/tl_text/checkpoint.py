@@ -40,8 +40,10 @@ LIMITS = {"vocab_size": 2_000_000, "hidden_size": 16_384, "num_hidden_layers": 2
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
 MINILM_DIGEST = "85df2825c8dd0a6d4fa2c1269235991711e3ce590561b4c1b970ab8b530ee90e"
 """Of the tensors of sentence-transformers/all-MiniLM-L6-v2, fp32, whatever file they come in."""
-FILES = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json", "sentence_bert_config.json",
-         "1_Pooling/config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # fmt: skip
+PROMPTS = "config_sentence_transformers.json"
+SENTENCE_FILES = ("sentence_bert_config.json", "1_Pooling/config.json", PROMPTS)
+FILES = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json", *SENTENCE_FILES,
+         "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # fmt: skip
 KEPT = "bert.json"
 
 
@@ -55,6 +57,7 @@ class Checkpoint:
     place: str
     pool: str | None = None
     max_length: int | None = None
+    prefix: str | None = None
     initialised: bool = False
 
 
@@ -74,7 +77,7 @@ def opened(weights: Path | str, revision: str | None = None) -> Checkpoint:
             if (model / "artifact.json").is_file():
                 return _of_run(model)
         return _read(weights, {name: weights / name for name in FILES if (weights / name).is_file()})
-    if nearest(weights, ("minilm", "all-minilm-l6-v2")):
+    if "/" not in weights and nearest(weights, ("minilm", "all-minilm-l6-v2")):
         raise UsageError(f"backbone.weights: {weights!r} is no checkpoint of bert", hint="write `backbone: minilm`")
     return _read(Path(weights), _from_hub(weights, revision))
 
@@ -89,7 +92,7 @@ def minilm(*, random: bool = False) -> Checkpoint:
     found = opened(config.parent)
     assert found.tensors is not None
     if random:
-        return Checkpoint(found.config, found.tokenizer, None, "random", found.pool, found.max_length, initialised=True)
+        return dataclasses.replace(found, tensors=None, place="random", initialised=True)
     digest = digest_of_tensors({name: tensor for name, tensor in found.tensors.items() if tensor.is_floating_point()})
     if digest != MINILM_DIGEST:
         raise WeightsError(
@@ -113,6 +116,7 @@ def kept(folder: Path) -> Checkpoint:
         str(folder),
         about.get("pool"),
         about.get("max_length"),
+        about.get("prefix"),
     )
 
 
@@ -133,7 +137,8 @@ def _of_run(model: Path) -> Checkpoint:
 
 def keep(folder: Path, checkpoint: Checkpoint) -> None:
     """Write everything but the tensors."""
-    about = {"config": dict(checkpoint.config), "pool": checkpoint.pool, "max_length": checkpoint.max_length}
+    about = {"config": dict(checkpoint.config), "pool": checkpoint.pool, "max_length": checkpoint.max_length,
+             "prefix": checkpoint.prefix}  # fmt: skip
     (folder / KEPT).write_text(json.dumps(about, indent=2), "utf-8")
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), "utf-8")
 
@@ -163,6 +168,7 @@ def _read(folder: Path, files: dict[str, Path]) -> Checkpoint:
         str(folder),
         pool=_pool(_json(files["1_Pooling/config.json"])) if "1_Pooling/config.json" in files else None,
         max_length=max_length if isinstance(max_length, int) and max_length > 2 else None,
+        prefix=_prefix(_json(files[PROMPTS])) if PROMPTS in files else None,
     )
 
 
@@ -221,24 +227,43 @@ def _sharded(index: Path) -> dict[str, Tensor]:
 
 
 def _from_hub(name: str, revision: str | None) -> dict[str, Path]:
-    config = hub_file(name, "config.json", revision=revision)
-    found = {"config.json": config}
-    for file in FILES[1:]:
-        if file == "pytorch_model.bin" and found.get("model.safetensors"):
-            continue
-        if file == "model.safetensors.index.json" and found.get("model.safetensors"):
-            continue
-        found[file] = hub_file(name, file, revision=revision, required=False)
-    if index := found.get("model.safetensors.index.json"):
-        for shard in set(map(str, _json(index).get("weight_map", {}).values())):
+    """Return the files that matter, each asked for only where no other one makes it needless."""
+
+    def ask(file: str, *, required: bool = False) -> bool:
+        path = hub_file(name, file, revision=revision, required=required)
+        if path is not None:
+            found[file] = path
+        return path is not None
+
+    found: dict[str, Path] = {}
+    ask("config.json", required=True)
+    if not ask("tokenizer.json"):
+        ask("vocab.txt", required=True)
+        ask("tokenizer_config.json")
+    if ask("modules.json"):  # what sentence-transformers puts into each folder of its own
+        for file in SENTENCE_FILES:
+            ask(file)
+    if ask("model.safetensors"):
+        return found
+    if ask("model.safetensors.index.json"):
+        for shard in sorted(set(map(str, _json(found["model.safetensors.index.json"]).get("weight_map", {}).values()))):
             hub_file(name, shard, revision=revision)
-    return {file: path for file, path in found.items() if path is not None}
+    else:
+        ask("pytorch_model.bin", required=True)
+    return found
 
 
 def _pool(config: Mapping[str, Any]) -> str | None:
     modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
     chosen = [name for name, key in modes.items() if config.get(key) is True]
     return chosen[0] if len(chosen) == 1 else None
+
+
+def _prefix(config: Mapping[str, Any]) -> str | None:
+    """Return the text that sentence-transformers would put before each text unless told otherwise."""
+    prompts, default = config.get("prompts"), config.get("default_prompt_name")
+    prefix = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
+    return prefix if isinstance(prefix, str) else None
 
 
 def _json(path: Path) -> dict[str, Any]:

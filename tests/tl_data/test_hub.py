@@ -10,7 +10,8 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from PIL import Image as Picture
 
 from tl_data import DatasetOptions, HubOptions
-from tl_data.hub import DatasetSource, HubSource
+from tl_data.hub import HubSource
+from tl_data.saved import DatasetSource
 from tlcore import DataError, Problem, WeightsError
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"]), "stars": Value("int64")})

@@ -33,40 +33,81 @@ def test_the_german_weights_give_what_bertmodel_gives(shared):
         assert all(isinstance(modules[target], torch.nn.Linear) for target in targets)
 
 
-def test_pooling_that_differs_from_the_weights_own_is_said(tmp_path):
-    write_tiny(tmp_path / "bert")
-    (tmp_path / "bert" / "1_Pooling").mkdir()
-    (tmp_path / "bert" / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    checkpoint = opened(tmp_path / "bert")
-    with pytest.warns(RecipeWarning, match=r"backbone\.pool is cls.*trained with mean"):
-        Bert(BertOptions(weights=tmp_path / "bert", pool="cls"), checkpoint)
+@pytest.mark.parametrize(
+    ("key", "own", "other"), [("pool", "max", "cls"), ("max_length", 9, 8), ("prefix", "query: ", "passage: ")]
+)
+def test_the_recipe_wins_over_what_the_weights_say_and_the_difference_is_said(tmp_path, key, own, other):
+    folder = tmp_path / "bert"
+    write_tiny(folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 9}))
+    prompts = {"prompts": {"document": "passage: ", "query": "query: "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Bert(BertOptions(weights=tmp_path / "bert", pool="mean"), checkpoint)
+        for options in ({}, {key: own}):
+            assert Bert(BertOptions(weights=folder, **options), opened(folder)).preparation[key] == own
+    with pytest.warns(RecipeWarning, match=rf"backbone\.{key} is {other!r}, .*trained with {own!r}"):
+        assert Bert(BertOptions(weights=folder, **{key: other}), opened(folder)).preparation[key] == other
 
 
-def test_what_a_run_has_trained_is_a_checkpoint_too(tmp_path):
+def test_weights_that_say_nothing_are_overridden_in_silence(tmp_path):
+    write_tiny(tmp_path / "bert")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Bert(
+            BertOptions(weights=tmp_path / "bert", pool="cls", prefix="a ", max_length=5), opened(tmp_path / "bert")
+        )
+    assert {key: found.preparation[key] for key in ("pool", "prefix", "max_length")} == {
+        "pool": "cls", "prefix": "a ", "max_length": 5,
+    }  # fmt: skip
+
+
+def run_of(tmp_path, backbone, adapter):
+    """Train on a tiny table; return the run's folder."""
     write_tiny(tmp_path / "bert")
     rows = ["text,label", *(f"{'good' if n % 2 else 'the'} film {n},{n % 2}" for n in range(30))]
     (tmp_path / "t.csv").write_text("\n".join(rows))
     recipe = {
         "task": "text-classification", "data": {"source": "table", "path": str(tmp_path / "t.csv")},
-        "backbone": {"name": "bert", "weights": str(tmp_path / "bert")},
-        "adapter": {"name": "fine-tuning", "layers": 1}, "train": {"epochs": 2, "lr": 0.01, "batch_size": 4},
+        "backbone": {"name": "bert", "weights": str(tmp_path / "bert"), **backbone},
+        "adapter": adapter, "train": {"epochs": 2, "lr": 0.01, "batch_size": 4},
     }  # fmt: skip
     (tmp_path / "r.yaml").write_text(json.dumps(recipe))
-    run = tlcore.run(tmp_path / "r.yaml", out=tmp_path / "run", warn=lambda text: None)
-    again = Bert(BertOptions(weights=run.folder), opened(run.folder))
+    return tlcore.run(tmp_path / "r.yaml", out=tmp_path / "run", warn=lambda text: None).folder
+
+
+def changed_stages(tmp_path, run):
+    """Return the stages of a run's model whose parameters are no longer those of the checkpoint."""
+    again = Bert(BertOptions(weights=run), opened(run))
     first = Bert(BertOptions(weights=tmp_path / "bert"), opened(tmp_path / "bert"))
-    kept, moved = (
-        [
-            torch.equal(a, b)
-            for a, b in zip(again.stages[name].parameters(), first.stages[name].parameters(), strict=True)
-        ]
-        for name in ("encoder.0", "encoder.1")
-    )
-    assert all(kept)
-    assert not all(moved)
-    (run.folder / "model" / "backbone" / "bert.json").write_text("{}")
+    return {
+        name
+        for name, stage in again.stages.items()
+        if any(not torch.equal(a, b) for a, b in zip(stage.parameters(), first.stages[name].parameters(), strict=True))
+    }
+
+
+def test_what_a_run_has_trained_is_a_checkpoint_too(tmp_path):
+    run = run_of(tmp_path, {}, {"name": "fine-tuning", "layers": 1})
+    assert changed_stages(tmp_path, run) == {"encoder.1"}
+    assert opened(run / "model").place == str(run / "model")
+    (run / "model" / "backbone" / "bert.json").write_text("{}")
     with pytest.raises(WeightsError):
-        opened(run.folder)
+        opened(run)
+
+
+def test_a_run_with_lora_is_a_checkpoint_with_the_matrices_folded_in(tmp_path):
+    run = run_of(tmp_path, {}, {"name": "lora", "rank": 2})
+    assert {"encoder.0", "encoder.1"} == changed_stages(tmp_path, run)
+
+
+def test_a_run_as_weights_ends_where_it_ended_and_reads_as_it_read(tmp_path):
+    settings = {"output": "encoder.0", "pool": "cls", "prefix": "the ", "max_length": 9}
+    run = run_of(tmp_path, settings, {"name": "feature-extraction"})
+    again = Bert(BertOptions(weights=run), opened(run))
+    assert list(again.stages) == ["embeddings", "encoder.0"]
+    assert {key: again.preparation[key] for key in settings if key != "output"} == {
+        "pool": "cls", "prefix": "the ", "max_length": 9,
+    }  # fmt: skip

@@ -6,15 +6,19 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tlcore.contracts import SPLITS, DataSource, Example, Problem
 from tlcore.data.identity import content_digest
 from tlcore.data.splitting import canonical_split, drawn_splits
 from tlcore.errors import DataError, UnreadableError
+from tlcore.notes import noted
 
-__all__ = ["Dataset", "require_few_problems", "split_examples"]
+__all__ = ["Dataset", "are_quantities", "label_names", "require_few_problems", "split_examples"]
 
 SHOWN = 5
+MOST_NUMBERS = 20
+"""With more different values than this, labels that are all numbers are quantities rather than classes."""
 
 
 @dataclass
@@ -41,22 +45,45 @@ class Dataset:
         Raises:
             DataError: a class lost its last training example by that.
         """
-        before = self._training_labels()
+        before = self.label_counts("train")
         for problem in problems:
             self.examples.pop(problem.id, None)
         self.problems += problems
-        after = self._training_labels()
-        if gone := before - after:
+        gone = before.keys() - self.label_counts("train").keys()
+        if gone and not are_quantities(before):
             raise DataError(
                 f"every training example of class {min(gone)!r} is unreadable",
                 where="\n".join(f"{problem.id}: {problem.reason}" for problem in problems[:SHOWN]),
                 hint="replace these files, or take the class out",
             )
 
-    def _training_labels(self) -> set[str]:
-        """Return the names among the training labels; a label of another kind, such as a number, is no class."""
-        labels = (example.label for example in self.examples.values() if example.split == "train")
-        return {label for label in labels if isinstance(label, str)}
+    def label_counts(self, split: str) -> Counter[str]:
+        """Return how many examples of a split have each label; of an example with several, each is counted."""
+        return Counter(name for e in self.examples.values() if e.split == split for name in label_names(e.label))
+
+
+def label_names(label: Any) -> tuple[str, ...]:
+    """Return the names that a label consists of: one, several, or none where it is no text."""
+    if isinstance(label, (tuple, list)):
+        return tuple(name for name in label if isinstance(name, str))
+    return (label,) if isinstance(label, str) else ()
+
+
+def are_quantities(counts: Mapping[str, int]) -> bool:
+    """Say whether labels are values to predict rather than classes: numbers, and hardly any of them twice or too many.
+
+    Few numbers that come again and again, such as stars from 1 to 5, may be classes.
+    """
+    many = len(counts) > MOST_NUMBERS or (len(counts) > 2 and 2 * len(counts) > sum(counts.values()))
+    return many and all(map(_is_number, counts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def split_examples(
@@ -73,22 +100,24 @@ def split_examples(
     problems = list(found)
     examples: dict[str, Example] = {}
     digests: dict[str, str] = {}
-    for item in source.examples():
-        if isinstance(item, Problem):
-            problems.append(item)
-            continue
-        if item.id in examples:
-            raise DataError(f"the id {item.id!r} stands on two examples", hint="ids must be unique")
-        problem = _identify(item, digests)
-        if problem is None:
-            examples[item.id] = item
-        else:
-            problems.append(problem)
+    notes: list[str] = []
+    with noted(notes):
+        for item in source.examples():
+            if isinstance(item, Problem):
+                problems.append(item)
+                continue
+            if item.id in examples:
+                raise DataError(f"the id {item.id!r} stands on two examples", hint="ids must be unique")
+            problem = _identify(item, digests)
+            if problem is None:
+                examples[item.id] = item
+            else:
+                problems.append(problem)
     if not examples:
         reasons = "\n".join(f"{problem.id}: {problem.reason}" for problem in problems[:SHOWN])
         raise DataError("the data holds no usable example", where=reasons or None, hint="check the data section")
     require_few_problems(problems, len(examples), max_bad)
-    dataset = Dataset(examples, digests, problems)
+    dataset = Dataset(examples, digests, problems, notes)
     _assign_splits(dataset, shares)
     _report_equal_inputs(dataset)
     _report_classes(dataset)
@@ -177,14 +206,12 @@ def _report_equal_inputs(dataset: Dataset) -> None:
 
 
 def _report_classes(dataset: Dataset) -> None:
-    labels = {split: Counter(str(e.label) for e in dataset.split(split)) for split in SPLITS}
-    if any(not isinstance(example.label, str) for example in dataset.examples.values()):
-        return  # a task of another kind: its labels are no classes
-    if len(labels["train"]) > max(50, len(dataset.examples) // 4):
-        return  # texts or numbers rather than classes
+    counts = {split: dataset.label_counts(split) for split in SPLITS}
+    if are_quantities(counts["train"]) or len(counts["train"]) > max(50, len(dataset.examples) // 4):
+        return  # numbers or texts rather than classes
     for split in ("validation", "test"):
-        if absent := sorted(set(labels["train"]) - set(labels[split])):
+        if absent := sorted(counts["train"].keys() - counts[split].keys()):
             dataset.notes.append(f"no example in {split} of: {', '.join(absent[:SHOWN])}{' …' * (len(absent) > SHOWN)}")
-    lonely = sorted(name for name, count in labels["train"].items() if count == 1)
+    lonely = sorted(name for name, count in counts["train"].items() if count == 1)
     if lonely:
         dataset.notes.append(f"only one training example of: {', '.join(lonely[:SHOWN])}")
