@@ -10,7 +10,7 @@ from pathlib import Path
 BENCHMARKS = {
     "article": "tlcore's 25 epochs beside one epoch of the loop that tutorials teach",
     "pretrained": "pre-trained VGG16 beside random weights on drawn vehicles, three seeds",
-    "trainer": "three adapters beside Hugging Face's Trainer: same weights, same splits, two seeds",
+    "trainer": "three adapters beside Hugging Face's Trainer: same weights, same splits, one seed",
     "hardness": "how hard the drawn vehicles are: 32x32 pixels beside frozen VGG16",
 }
 

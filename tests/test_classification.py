@@ -55,12 +55,20 @@ def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed
     held = rng.choice(classes, size=rng.integers(1, classes + 1), replace=False)
     targets = torch.from_numpy(rng.choice(held, size=count))
     outputs = torch.from_numpy(rng.normal(size=(count, classes)) * 3)
-    found = task.evaluate(outputs, targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = task.evaluate(outputs, targets)
     guesses, probabilities = outputs.argmax(1).numpy(), outputs.softmax(1).numpy()
     truth = targets.numpy()
+    json.dumps(found.metrics, allow_nan=False)
     assert found.metrics["accuracy"] == pytest.approx(metrics.accuracy_score(truth, guesses), abs=1e-12)
     assert found.metrics["macro_f1"] == pytest.approx(
         metrics.f1_score(truth, guesses, average="macro", zero_division=0), abs=1e-12
+    )
+    recalls = [(guesses[truth == n] == n).mean() for n in numpy.unique(truth)]
+    assert found.metrics["balanced_accuracy"] == pytest.approx(numpy.mean(recalls), abs=1e-12)
+    assert found.metrics["weighted_f1"] == pytest.approx(
+        metrics.f1_score(truth, guesses, average="weighted", zero_division=0), abs=1e-12
     )
     assert found.metrics["loss"] == pytest.approx(
         metrics.log_loss(truth, probabilities, labels=range(classes)), abs=1e-12
@@ -68,6 +76,30 @@ def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed
     rows = [row[1:] for row in found.tables["confusion"].rows]
     assert (numpy.array(rows) == metrics.confusion_matrix(truth, guesses, labels=range(classes))).all()
     assert set(found.metrics["absent"]) == {f"class {n}" for n in range(classes) if n not in truth}
+    _areas_equal_scikit_learns(found, truth, probabilities)
+
+
+def _areas_equal_scikit_learns(found, truth, probabilities):
+    held = [n for n in range(probabilities.shape[1]) if 0 < (truth == n).sum() < len(truth)]
+    for name, score in (("roc_auc", metrics.roc_auc_score), ("pr_auc", metrics.average_precision_score)):
+        areas = {f"class {n}": score(truth == n, probabilities[:, n]) for n in held}
+        for name_of_class, area in areas.items():
+            assert found.metrics["per_class"][name_of_class][name] == pytest.approx(area, abs=1e-12)
+        if held:
+            assert found.metrics[name] == pytest.approx(numpy.mean(list(areas.values())), abs=1e-12)
+        else:
+            assert name not in found.metrics
+            assert found.metrics["left_out"][name] == "only one class occurs"
+    assert ("left_out" in found.metrics) == (not held)
+    for name in ("roc", "precision_recall"):
+        assert (name in found.tables) == bool(held)
+
+
+def test_of_very_many_classes_areas_are_left_out_with_the_reason():
+    task = fitted(*[f"class {n:03}" for n in range(51)])
+    found = task.evaluate(torch.randn(60, 51), torch.arange(60) % 51).metrics
+    assert "roc_auc" not in found
+    assert found["left_out"]["roc_auc"] == "there are more than 50 classes"
 
 
 def test_the_majority_class_is_scored_beside_the_model():
@@ -143,8 +175,8 @@ def test_adjusted_logits_ask_more_of_the_rare_class():
     task, outputs = classified(RARE, imbalance="logit-adjust"), torch.zeros(1, 2)
     assert task.loss(outputs, task.encode(["rare"])).item() == pytest.approx(-math.log(0.1), rel=1e-5)
     assert classified(RARE, imbalance="auto").loss(outputs, torch.tensor([1])) == task.loss(outputs, torch.tensor([1]))
-    even = classified(["a", "b"], imbalance="auto")
-    assert even.loss(outputs, torch.tensor([1])).item() == pytest.approx(math.log(2), rel=1e-6)
+    nearly_even = classified(["a"] * 3 + ["b"], imbalance="auto")
+    assert nearly_even.loss(outputs, torch.tensor([1])).item() == pytest.approx(math.log(2), rel=1e-6)
 
 
 def test_the_focal_loss_is_its_papers():

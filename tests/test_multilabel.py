@@ -56,8 +56,8 @@ def test_scores_equal_scikit_learn_also_with_absent_labels(labels, count, seed):
 
 
 def test_a_label_that_was_never_trained_is_named_with_the_nearest():
-    with pytest.raises(DataError, match="'cat'") as caught:
-        fitted([("cats",), ("dogs",)]).encode([("cat", "dogs")])
+    with pytest.raises(DataError, match="'cat' stands on 2 examples") as caught:
+        fitted([("cats",), ("dogs",)]).encode([("cat", "dogs"), ("dogs",), "cat"])
     assert "did you mean 'cats'?" in caught.value.hint
 
 
@@ -70,8 +70,24 @@ def test_weights_make_a_rare_label_count_more():
     labels = [("rare",)] + [("common",)] * 9
     targets, outputs = torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2)
     plain, weighted = fitted(labels), fitted(labels, imbalance="weights")
-    assert plain.loss(outputs, targets) == pytest.approx(numpy.log(2))
-    assert weighted.loss(outputs, targets) == pytest.approx(numpy.log(2) * (1 + 9) / 2)
+    assert plain.loss(outputs, targets) == pytest.approx(numpy.log(2) * 2)
+    assert weighted.loss(outputs, targets) == pytest.approx(numpy.log(2) * (1 + 9))
+
+
+def test_more_labels_do_not_make_the_gradient_of_one_smaller():
+    gradients = []
+    for names in ("ab", "abcdefghij"):
+        outputs = torch.zeros(2, len(names), requires_grad=True)
+        task = fitted([tuple(names)])
+        task.loss(outputs, task.encode([("a",), ()])).backward()
+        gradients.append(outputs.grad[0, 0].item())
+    assert gradients[0] == pytest.approx(gradients[1])
+
+
+def test_the_score_called_loss_is_what_was_trained():
+    task, outputs = fitted(), torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    targets = task.encode(SETS)
+    assert task.evaluate(outputs, targets).metrics["loss"] == pytest.approx(task.loss(outputs, targets).item())
 
 
 def test_the_surest_wrong_label_is_the_worst_mistake():

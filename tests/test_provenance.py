@@ -17,5 +17,6 @@ def test_each_of_several_labels_is_counted():
 
 def test_quantities_are_no_classes_but_a_few_numbers_may_be():
     assert class_counts(dataset([str(n / 2) for n in range(100)])) == {}
+    assert class_counts(dataset([n % 5 / 2 for n in range(100)])) == {}
     assert len(class_counts(dataset([str(n % 5) for n in range(100)]))) == 5
     assert len(class_counts(dataset([f"class {n}" for n in range(100)]))) == 100

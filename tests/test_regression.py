@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics
 
 from tlcore import DataError, Regression, RegressionOptions
@@ -23,11 +25,27 @@ def test_targets_are_learnt_in_deviations_and_told_in_the_unit():
     assert task.decode(targets[:, None])["prediction"] == pytest.approx([100, 300, 500.5, 100], rel=1e-5)
 
 
-@pytest.mark.parametrize("label", ["", "nan", "inf", "3,5", "good", True, None, ("1",)])
+@pytest.mark.parametrize("label", ["", "nan", "inf", "1e999", "3,5", "1_000", "good", True, None, ("1",)])
 def test_what_is_no_finite_number_is_named(label):
     with pytest.raises(DataError, match="is no number") as caught:
         fitted(["1", "2", label])
     assert repr(label) in caught.value.what
+
+
+@pytest.mark.parametrize("labels", [[1e308, -1e308], [0.0, 5e-324], [1e-200, 2e-200], [1e153, 3e153]])
+def test_numbers_beyond_computing_are_refused_rather_than_learnt_as_nothing(labels):
+    with pytest.raises(DataError, match="beyond computing"):
+        fitted(labels)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(-1e9, 1e9).map(lambda value: round(value, 3)), min_size=2, max_size=30))
+def test_any_numbers_come_back_in_their_unit(values):
+    if len(set(values)) < 2:
+        return
+    task = fitted(values)
+    told = task.decode(task.encode(values)[:, None])["prediction"]
+    assert told == pytest.approx(values, abs=1e-5 * (max(values) - min(values)), rel=0)
 
 
 @pytest.mark.parametrize(("labels", "reason"), [(["5", 5.0], "has the value 5"), ([], "no training labels")])

@@ -37,6 +37,16 @@ def test_curves_are_few_points_from_corner_to_corner():
     assert area == pytest.approx(0.76, abs=0.03)
 
 
+def test_the_curves_of_a_rare_class_keep_its_area():
+    rng = numpy.random.default_rng(1)
+    positive = numpy.arange(10_000) < 60
+    ranking = Ranking(rng.normal(size=10_000) + 2 * positive, positive)
+    roc, precision_recall = ranking.curves()
+    assert numpy.trapezoid([y for _, y in roc], [x for x, _ in roc]) == pytest.approx(ranking.roc_area(), abs=0.01)
+    assert len([point for point in precision_recall if point[0] < 0.5]) > 10
+    assert sorted(precision_recall, key=lambda point: point[0]) == precision_recall
+
+
 def test_calibration_counts_every_example_once():
     confidence = numpy.array([0.0, 1e-9, 0.5, 0.51, 1.0])
     ece, bins = calibration(confidence, numpy.array([False, False, True, False, True]))

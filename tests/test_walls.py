@@ -32,6 +32,7 @@ ORDER = (
     "weights",
     "publishing",
     "weight_lock",
+    "brought_weights",
     "scores",
     "classification",
     "multilabel",

@@ -156,8 +156,8 @@ class Classification(Task):
     def evaluate(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Score predictions; macro F1 is over the classes that occur in the truth or among the predictions.
 
-        Areas under the ROC and the precision-recall curve are macro means over the classes that some, but not all,
-        examples have; where there is none, or more than 50 classes, they are left out.
+        Areas under the ROC and the precision-recall curve, one class against the rest, are macro means over the classes
+        that some, but not all, examples have; where there is none, or more than 50 classes, ``left_out`` says so.
         """
         import numpy
         from torch.nn import functional
@@ -194,6 +194,9 @@ class Classification(Task):
             best = outputs.topk(self.options.top_k, dim=1).indices.cpu()
             metrics[f"top_{self.options.top_k}"] = float((best == targets.cpu()[:, None]).any(dim=1).double().mean())
         metrics |= areas | {"ece": ece, "per_class": per_class, "majority": self._majority(truth, support)}
+        if not areas:
+            reason = "only one class occurs" if count <= MOST_AREAS else f"there are more than {MOST_AREAS} classes"
+            metrics["left_out"] = dict.fromkeys(("roc_auc", "pr_auc"), reason)
         metrics["absent"] = [name for n, name in enumerate(self.classes) if support[n] == 0]
         rows = tuple((name, *map(int, confusion[n])) for n, name in enumerate(self.classes))
         tables = {
@@ -212,6 +215,12 @@ class Classification(Task):
         return str(example.input)
 
     def _imbalance(self) -> str:
+        """Return what is done about rare classes.
+
+        ``auto`` adjusts logits rather than weighting the loss: that is consistent for the balanced error, which macro
+        scores measure, whereas weights lose their effect on a network that fits its training examples (Byrd and Lipton,
+        ICML 2019), and resampling shows the few examples of a rare class so often that they are learnt by heart.
+        """
         if self.options.imbalance != "auto":
             return self.options.imbalance
         counts = self._counts.values()
@@ -246,11 +255,8 @@ class Classification(Task):
         means = {key: sum(values) / len(values) for key, values in areas.items() if values}
         if not roc:
             return means, {}
-        columns = ("class", "x", "y")
-        return means, {
-            "roc": Table(columns, tuple(roc)),
-            "precision_recall": Table(columns, tuple(precision_recall)),
-        }
+        axes = ("class", "x", "y")
+        return means, {"roc": Table(axes, tuple(roc)), "precision_recall": Table(axes, tuple(precision_recall))}
 
     def _majority(self, truth: Any, support: Any) -> dict[str, Any]:
         """Return how good it would be to always guess the commonest class of the training examples."""

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tlcore.errors import WeightsError
 from tlcore.weights import file_digest
 
-__all__ = ["MANIFEST", "publish_file", "publish_folder", "verify_folder"]
+__all__ = ["MANIFEST", "publish_copy", "publish_file", "publish_folder", "verify_folder"]
 
 MANIFEST = "manifest.json"
+COPIED_AT_ONCE = 2**20
 
 
 def publish_file(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, whole, also after a kill."""
-    raw = content.encode("utf-8") if isinstance(content, str) else content
+    with _published(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def publish_copy(path: Path, source: Path, sha256: str) -> None:
+    """Copy a file of any size, if what was copied has this digest, so that a reader sees nothing or all of it.
+
+    Raises:
+        WeightsError: the copy has another digest; nothing is left of it.
+    """
+    copied = hashlib.sha256()
+    with _published(path) as file, source.open("rb") as original:
+        while block := original.read(COPIED_AT_ONCE):
+            copied.update(block)
+            file.write(block)
+        if copied.hexdigest() != sha256:
+            raise WeightsError(f"{source.name} changed while it was copied", where=str(source), hint="copy it again")
+
+
+@contextlib.contextmanager
+def _published(path: Path) -> Iterator[BinaryIO]:
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)

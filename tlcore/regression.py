@@ -18,6 +18,8 @@ __all__ = ["Regression", "RegressionOptions"]
 
 MOST_POINTS = 1000
 """So many examples are shown as points of truth and prediction, evenly taken."""
+TINIEST, HUGEST = 1e-150, 1e150
+"""The square of a smaller or larger deviation is no number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,14 @@ class Regression(Task):
                 f"every training example has the value {values[0]:g}" if len(values) else "no training labels",
                 hint="check the label column",
             )
-        found = {"mean": values.mean(), "deviation": values.std(), "median": numpy.median(values)}
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            found = {"mean": values.mean(), "deviation": values.std(), "median": numpy.median(values)}
         state = {name: float(value) for name, value in found.items()}
+        if not TINIEST < state["deviation"] < HUGEST:
+            raise DataError(
+                f"the training examples' values, from {values.min():g} to {values.max():g}, are beyond computing",
+                hint="give them in another unit",
+            )
         self.restore(state)
         return state
 
@@ -129,7 +137,8 @@ class Regression(Task):
 
 def _number(label: Any) -> float:
     try:
-        value = float(label) if not isinstance(label, bool) else math.nan
+        # Python would read 1_000 as a number; a table that says so means something else.
+        value = math.nan if isinstance(label, bool) or "_" in str(label) else float(label)
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):

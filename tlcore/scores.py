@@ -62,7 +62,7 @@ class Ranking:
     def __init__(self, scores: Floats, positive: NDArray[numpy.bool_]) -> None:
         import numpy
 
-        order = numpy.argsort(-scores, kind="stable")
+        order = numpy.argsort(-scores)  # the order among equals does not matter
         ordered = scores[order]
         ends = numpy.flatnonzero(numpy.append(ordered[1:] != ordered[:-1], True)) if len(ordered) else order
         self._hits = numpy.cumsum(positive[order])[ends].astype(numpy.float64)
@@ -91,10 +91,16 @@ class Ranking:
         return float((gained * self._hits / self._taken).sum() / self.positives)
 
     def curves(self) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Return points of (false positive rate, recall) and of (recall, precision), thinned out evenly."""
+        """Return points of (false positive rate, recall) and of (recall, precision), at most 61 of each.
+
+        They lie evenly along the ROC curve, so that a rare class, whose curve rises among the first few examples, is
+        drawn as well as a common one.
+        """
         import numpy
 
-        picked = numpy.unique(numpy.linspace(0, len(self._hits) - 1, CURVE_POINTS).round().astype(int))
+        way = self._hits / self.positives + (self._taken - self._hits) / self.negatives
+        picked = numpy.searchsorted(way, numpy.linspace(way[0], way[-1], CURVE_POINTS))
+        picked = numpy.unique(picked.clip(max=len(way) - 1))
         hits, taken = self._hits[picked], self._taken[picked]
         recall = hits / self.positives
         roc = [(0.0, 0.0), *zip(((taken - hits) / self.negatives).tolist(), recall.tolist(), strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,20 @@ from tlcore.notes import note
 from tlcore.publishing import publish_file
 from tlcore.weights import FileUse, file_digest
 
-__all__ = ["LOCK_SUFFIX", "LockedFile", "lock_beside", "read_lock", "verify_used", "write_lock"]
+__all__ = [
+    "LOCK_SUFFIX",
+    "RECIPE_SUFFIXES",
+    "LockedFile",
+    "lock_beside",
+    "lock_of",
+    "read_lock",
+    "verify_used",
+    "write_lock",
+]
 
 FORMAT = 1
 LOCK_SUFFIX = ".lock.json"
+RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,11 @@ def write_lock(path: Path, files: Iterable[FileUse]) -> list[LockedFile]:
     return locked
 
 
+def lock_of(file: Path) -> Path:
+    """Return the lock file that is meant by a recipe, or by itself."""
+    return lock_beside(file) if file.suffix.lower() in RECIPE_SUFFIXES else file
+
+
 def read_lock(path: Path) -> list[LockedFile]:
     """Return what a lock file lists.
 
@@ -82,18 +98,20 @@ def read_lock(path: Path) -> list[LockedFile]:
 def verify_used(lock: Path, used: Iterable[FileUse]) -> None:
     """Check the files of weights that a run has read against a lock file, by their names, wherever they lie.
 
-    A file that the lock does not list, such as one that ``--set`` names, is noted.
+    Files of one name, as in the folders of a checkpoint, are each one of those that the lock lists under it. A file
+    that the lock does not list, such as one that ``--set`` names, is noted.
 
     Raises:
         WeightsError: one of them is another file than the lock lists.
     """
-    locked = {one.path.name: one for one in read_lock(lock)}
+    locked: dict[str, set[str]] = defaultdict(set)
+    for one in read_lock(lock):
+        locked[one.path.name].add(one.sha256)
     faults = []
     for use in used:
-        expected = locked.get(use.path.name)
-        if expected is None:
+        if use.path.name not in locked:
             note(f"the weights {use.path} are not among those that {lock.name} locks")
-        elif file_digest(use.path) != expected.sha256:
+        elif file_digest(use.path) not in locked[use.path.name]:
             faults.append(f"{use.path}: another file than the lock lists ({use.origin})")
     if faults:
         raise WeightsError(

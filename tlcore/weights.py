@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FileUse",
+    "NotHereError",
     "cache_folder",
     "digest_of_tensors",
     "distribution_file",
@@ -38,14 +39,26 @@ __all__ = [
     "load_exactly",
     "read_tensors",
     "recorded_files",
+    "without_network",
 ]
 
 HEADER_LIMIT = 16 * 2**20
 """Bytes of JSON that a safetensors header may hold: a header of a million empty tensors costs 13 s and 0.8 GB."""
 SECONDS_TO_ANSWER = 5.0
-
+OWN_FILE = "a file of your own"
+PACKAGE = "package "
+NOTHING_ELSE = ".nothing-else"
+"""Where the hub's cache keeps what a repository does not have, this says that it has nothing else than lies there."""
 
 _recorder: ContextVar[dict[Path, str] | None] = ContextVar("recorder", default=None)
+_offline: ContextVar[bool] = ContextVar("offline", default=False)
+
+
+class NotHereError(OSError):
+    """The cause of a WeightsError inside ``without_network``: the weights would have to be fetched."""
+
+    def __str__(self) -> str:
+        return "it is not on this machine"
 
 
 @dataclass(frozen=True)
@@ -72,8 +85,21 @@ def recorded_files() -> Iterator[list[FileUse]]:
 def _used(path: Path, origin: str) -> Path:
     seen = _recorder.get()
     if seen is not None:
+        if origin == OWN_FILE:  # what lies beside a file of a package is of that package
+            beside = (known for other, known in seen.items() if other.parent == path.parent)
+            origin = next((known for known in beside if known.startswith(PACKAGE)), origin)
         seen.setdefault(path, origin)
     return path
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """Inside, weights that are not on this machine are a WeightsError at once; nothing is fetched."""
+    token = _offline.set(True)
+    try:
+        yield
+    finally:
+        _offline.reset(token)
 
 
 def file_digest(path: Path) -> str:
@@ -103,7 +129,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if not path.is_file():
             raise WeightsError(f"no weights file at {path}")
-        _used(path, "a file of your own")
+        _used(path, OWN_FILE)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if path.suffix in (".pt", ".pth", ".bin"):
@@ -165,7 +191,7 @@ def distribution_file(distribution: str, suffix: str, *, pip: str) -> Path:
         if str(file).endswith(suffix):
             path = Path(str(file.locate()))
             if path.is_file():
-                return _used(path, f"package {distribution} {metadata.version(distribution)}")
+                return _used(path, f"{PACKAGE}{distribution} {metadata.version(distribution)}")
     raise WeightsError(f"the package {distribution} {metadata.version(distribution)} has no file {suffix}")
 
 
@@ -185,14 +211,17 @@ def hub_file(repository: str, name: str, *, revision: str | None = None, require
     tried = f"tried: {name} of the hub's {repository}" + (f" at {revision}" if revision else "")
     offline = (
         "without a hub: fetch the repository elsewhere, bring its folder here (config.json, tokenizer.json, "
-        "model.safetensors), and `--set backbone.weights=PATH`"
+        f"model.safetensors), and `--set backbone.weights=PATH`; or `tl weights add PATH --as {repository}`"
     )
     try:
         cached = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(cached, str):  # what was fetched once needs no network
             return _used(Path(cached), f"hub {repository}@{Path(cached).parts[-1 - name.count('/') - 1]}")
-        if cached is _CACHED_NO_EXIST and not required:
+        brought = try_to_load_from_cache(repository, NOTHING_ELSE, revision=revision)
+        if not required and _CACHED_NO_EXIST in (cached, brought):
             return None
+        if _offline.get():
+            raise NotHereError
         # Downloading retries for half a minute; asking first tells within seconds that there is no hub.
         HfApi().model_info(repository, revision=revision, timeout=SECONDS_TO_ANSWER)
         fetched = Path(hf_hub_download(repository, name, revision=revision))
@@ -228,6 +257,8 @@ def download(url: str, *, digest_prefix: str, also_at: Sequence[Path] = ()) -> P
     try:
         kept = next((place for place in places if place.is_file()), None)
         if kept is None:
+            if _offline.get():
+                raise NotHereError
             _fetch(url, path, digest_prefix)
             return _used(path, url)
         found = file_digest(kept)
@@ -252,6 +283,7 @@ def _fetch(url: str, path: Path, digest_prefix: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         _require_digest(path.name, file_digest(Path(partial)), digest_prefix, url)
+        os.chmod(partial, 0o644)
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)

@@ -18,24 +18,32 @@ TLCORE_API = 1
 _CLASSES_HELP = (
     "File with the names of the classes: one a line for labels 0, 1, 2 …, or a .csv or .json that maps labels to names."
 )
+_SPLITS_HELP = "Which of its splits are train, validation and test, such as `{train: train, test: validation}`."
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderKeys:
-    """Keys of ``data`` that every source of class folders has."""
+class FolderOptions:
+    """Keys of ``data`` for ``folder``."""
 
+    path: Path = option(help="Folder of class folders, or of train, val and test folders that hold class folders.")
     label: Literal["first", "last", "path"] = option(
         "first", "Which of nested folders names the class: the first, the last, or all of them as a path."
     )
     classes: Path | None = option(None, _CLASSES_HELP)
+    limit: int | None = option(None, "Use only so many examples, chosen by a hash of the id.", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions(FolderKeys):
-    """Keys of ``data`` for ``folder``."""
+class InputOptions:
+    """Keys of ``data`` that say what the inputs of rows are; the fields of the last of several bases come first."""
 
-    path: Path = option(help="Folder of class folders, or of train, val and test folders that hold class folders.")
-    limit: int | None = option(None, "Use only so many examples, chosen by a hash of the id.", ge=1)
+    input: str | None = option(None, "Column of the inputs; found by its usual names, such as text, unless given.")
+    input_is: Literal["text", "path"] = option(
+        "text", "What the input column holds: texts, or paths of files relative to the table's folder or `root`."
+    )
+    root: Path | None = option(
+        None, "Folder that the paths are relative to and must not lead out of; the table's own unless given."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +68,9 @@ class LabelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnOptions(LabelOptions):
+class ColumnOptions(LabelOptions, InputOptions):
     """Keys of ``data`` that every source of table rows has."""
 
-    input: str | None = option(None, "Column of the inputs; found by its usual names, such as text, unless given.")
-    input_is: Literal["text", "path"] = option(
-        "text", "What the input column holds: texts, or paths of files relative to the table's folder or `root`."
-    )
-    root: Path | None = option(
-        None, "Folder that the paths are relative to and must not lead out of; the table's own unless given."
-    )
     split: str | None = option(None, "Column that says train, validation or test; `split` unless given, if there.")
     group: str | None = option(None, "Column whose equal values must stay in one split, such as a customer.")
     id: str | None = option(None, "Column that identifies a row; `id` unless given, if there and unique.")
@@ -86,24 +87,30 @@ class FileOptions(ColumnOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOptions(FileOptions):
-    """Keys of ``data`` for ``table``."""
-
+class _TablePlace:
     path: Path = option(help="A .csv, .tsv, .jsonl, .json or .parquet file, or a folder with train.csv and test.csv.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageOptions(FileOptions):
-    """Keys of ``data`` for ``package``."""
+class TableOptions(FileOptions, _TablePlace):
+    """Keys of ``data`` for ``table``."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class _PackagePlace:
     package: str = option(help="Name of an installed distribution, as pip knows it; it is never imported.")
     file: str | None = option(None, "The end of the path of a table inside it, such as `corpora/*.csv`.")
     folder: str | None = option(
         None, "In place of a table, the end of the path of a folder of class folders inside it."
     )
 
+
+@dataclass(frozen=True, kw_only=True)
+class PackageOptions(FileOptions, _PackagePlace):
+    """Keys of ``data`` for ``package``."""
+
     def __post_init__(self) -> None:
-        LabelOptions.__post_init__(self)
+        super().__post_init__()
         if (self.file is None) == (self.folder is None):
             raise ValueError("give either the file of a table or the folder of class folders in the package")
         if self.folder is not None:
@@ -114,28 +121,35 @@ class PackageOptions(FileOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions(ColumnOptions):
+class _DatasetPlace:
+    path: Path = option(help="Folder that `save_to_disk` of the library datasets wrote, or a folder of Parquet files.")
+    splits: dict[str, str] | None = option(None, _SPLITS_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions(ColumnOptions, _DatasetPlace):
     """Keys of ``data`` for ``dataset``."""
 
-    path: Path = option(help="Folder that `save_to_disk` of the library datasets wrote, or a folder of Parquet files.")
-    splits: dict[str, str] | None = option(
-        None, "Which of its splits are ours, such as `{train: train, test: validation}`."
+
+@dataclass(frozen=True, kw_only=True)
+class _HubPlace:
+    dataset: str = option(help="Name of a data set on the hub, such as `stanfordnlp/imdb`.")
+    config: str | None = option(None, "Which of its configurations, where it has several.")
+    revision: str | None = option(None, "Commit of the data set; name it, and the data stays what it is.")
+    splits: dict[str, str] | None = option(None, _SPLITS_HELP)
+    streaming: bool = option(
+        False, "Read it without keeping it on the disk; with `limit`, only the first rows of each split."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubOptions(ColumnOptions):
+class HubOptions(ColumnOptions, _HubPlace):
     """Keys of ``data`` for ``hub``."""
 
-    dataset: str = option(help="Name of a data set on the hub, such as `stanfordnlp/imdb`.")
-    config: str | None = option(None, "Which of its configurations, where it has several.")
-    revision: str | None = option(None, "Commit of the data set; name it, and the data stays what it is.")
-    splits: dict[str, str] | None = option(
-        None, "Which of its splits are ours, such as `{train: train, test: validation}`."
-    )
-    streaming: bool = option(
-        False, "Read it without keeping it on the disk; with `limit`, only the first rows of each split."
-    )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dataset.strip():
+            raise ValueError("the name of a data set is needed, such as `stanfordnlp/imdb`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,14 +158,20 @@ class HubSource(DataSource):
         )
 
     def _unreachable(self, error: Exception) -> WeightsError:
+        from huggingface_hub import constants
+
+        off = constants.HF_HUB_OFFLINE
         name = self.options.dataset
         given = ", ".join(repr(one) for one in (name, self.options.config) if one is not None)
         pinned = f", revision={self.options.revision!r}" if self.options.revision else ""
         return WeightsError(
-            f"the hub cannot be reached: {reason_of(error)}",
+            f"the hub is switched off (HF_HUB_OFFLINE), and {name} was not fetched before"
+            if off
+            else f"the hub cannot be reached: {reason_of(error)}",
             where=f"tried: the data set {name}",
             hint=f"without a hub: `datasets.load_dataset({given}{pinned}).save_to_disk(DIR)` elsewhere, bring DIR "
-            "here, and `--set 'data={source: dataset, path: DIR}'`; HF_HUB_OFFLINE=1 uses what was fetched before",
+            "here, and `--set 'data={source: dataset, path: DIR}'`"
+            + ("" if off else "; HF_HUB_OFFLINE=1 uses what was fetched before"),
         )
 
     def _fetched(self) -> Callable[[str], bytes]:

@@ -115,7 +115,7 @@ def _of_one_config(files: Sequence[Path], path: Path, config: str | None) -> lis
         names = sorted(by_config)
         raise DataError(
             f"{path} holds several data sets: {', '.join(name or 'that of the folder itself' for name in names[:12])}",
-            hint=f"name the folder of one, such as {str(path / names[-1])!r}",
+            hint=f"name one: its folder, such as {str(path / names[-1])!r}, or for `source: hub` `data.config`",
         )
     return by_config[next(iter(by_config)) if config is None else config]
 

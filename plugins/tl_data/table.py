@@ -41,17 +41,40 @@ class TableSource(DataSource):
             DataError: no such file, another format or encoding, a missing column, no usable row.
             UsageError: options that do not fit each other.
         """
+        return examples_of(read_parts(self._parts(), self.options), self.options)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells of each column of the table, or of the first of several, for whoever has to choose columns.
+
+        Raises:
+            DataError: as ``examples`` does.
+        """
+        _, sheet = next(read_parts(self._parts(), self.options))
+        return {name: [row.cells.get(name) for row in sheet.rows] for name in sheet.columns}
+
+    def roles(self) -> dict[str, str]:
+        """Return the column of each key of the recipe, such as ``label``, that was named or has a usual name.
+
+        Raises:
+            DataError: a column that is missing, or several that it could be.
+        """
+        part, sheet = next(read_parts(self._parts(), self.options))
+        found, _ = find_columns(sheet.columns, self.options, part.path, split_given=part.split is not None)
+        chosen = {role: getattr(found, role) for role in ("input", "label", "split", "group", "id")}
+        return {role: name for role, name in chosen.items() if name is not None}
+
+    def _parts(self) -> list[Part]:
         path = self.options.path
         if not path.exists():
             raise absent(path)
         if not path.is_dir():
-            return examples_of(read_parts([Part(path)], self.options), self.options)
+            return [Part(path)]
         if self.options.split is not None:
             raise UsageError(
                 f"{path} is a folder whose file names say the split, and data.split names a column",
                 hint="give one table file, or leave data.split out",
             )
-        return examples_of(read_parts(_parts_of_folder(path), self.options), self.options)
+        return _parts_of_folder(path)
 
 
 def _parts_of_folder(folder: Path) -> list[Part]:
@@ -221,7 +244,9 @@ def _identifying(draft: _Draft) -> bytes:
     cell = draft.row.cells[draft.columns.input]
     if isinstance(cell, str):
         return cell.encode()
-    return draft.input.read_bytes() if isinstance(draft.input, Path) else bytes(draft.input)
+    if isinstance(draft.input, Path):
+        return draft.input.read_bytes()
+    return draft.input if isinstance(draft.input, bytes) else draft.input.encode()
 
 
 def _cell(draft: _Draft, column: str | None) -> str:

@@ -3,11 +3,13 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import tlcore
+from tl_text.checkpoint import write_tiny
 from tlcore.cli import main
 from tlcore.plugins import PluginHost
 from tlcore.recipe import read_recipe
@@ -40,6 +42,18 @@ def table(path, rows):
         csv.writer(file).writerows(rows)
 
 
+TINY_PICTURES = "backbone={name: vgg11, weights: random, output: block1, size: 32}"
+TINY_TEXTS = "backbone={name: bert, weights: tiny-bert}"
+
+
+def runs(file, backbone):
+    """Run a recipe that was made, with a tiny network and for one epoch; return what the test split gave."""
+    if backbone == TINY_TEXTS and not Path("tiny-bert").exists():
+        write_tiny(Path("tiny-bert"))
+    result = tlcore.run(file, overrides=[backbone, "train.epochs=1", "train.device=cpu"], warn=lambda text: None)
+    return result.metrics["test"]
+
+
 def read(path="recipe.yaml"):
     return read_recipe(path, Registry(PluginHost(environ={"TL_PLUGINS": ""})))
 
@@ -51,8 +65,7 @@ def test_a_folder_of_photos_becomes_a_recipe_that_runs(tl, tmp_path):
     assert "23 examples, 2 different labels" in err
     recipe = read("mine.yaml")
     assert recipe.task.name == "vision/image-classification"
-    shrunk = ["backbone={name: vgg11, weights: random, output: block1, size: 32}", "train.epochs=1"]
-    assert tlcore.run("mine.yaml", overrides=shrunk, warn=lambda text: None).metrics["test"]["n"] > 0
+    assert runs("mine.yaml", TINY_PICTURES)["n"] > 0
 
 
 def test_rare_classes_are_made_up_for(tl, tmp_path):
@@ -66,6 +79,142 @@ def test_a_table_of_texts(tl, tmp_path):
     table(tmp_path / "r.tsv", [["sentence\tlabel"]] + [[f"text {n}\t{'ab'[n % 2]}"] for n in range(20)])
     assert tl("recipe", "init", "--data", "r.tsv")[0] == 0
     assert (read().task.name, read().backbone.name) == ("text/text-classification", "text/minilm")
+    assert (read().data.source.options.input, read().data.source.options.label) == ("sentence", "label")
+    assert runs("recipe.yaml", TINY_TEXTS)["n"] > 0
+
+
+def odd_rows(count=40, **more):
+    return [
+        {"nr": n, "Rezension": f"the film number {n} is good", "Urteil": "ab"[n % 2], "laenge": n * 0.5, **more}
+        for n in range(count)
+    ]
+
+
+def write_rows(path, rows):
+    table(path, [list(rows[0]), *[list(row.values()) for row in rows]])
+
+
+def test_columns_with_odd_names_are_told_by_what_they_hold(tl, tmp_path):
+    write_rows(tmp_path / "odd.csv", odd_rows())
+    code, _, err = tl("recipe", "init", "--data", "odd.csv")
+    assert code == 0, err
+    assert "column 'Rezension' is taken as the input by what it holds" in err
+    assert "column 'Urteil' is taken as the label by what it holds" in (tmp_path / "recipe.yaml").read_text()
+    assert (read().data.source.options.input, read().data.source.options.label) == ("Rezension", "Urteil")
+    assert runs("recipe.yaml", TINY_TEXTS)["n"] > 0
+
+
+@pytest.mark.parametrize(
+    "more", [{"Autor": "x y"}, {"Fassung": "the same film is very good"}, {"Ort": None}], ids=["label", "text", "empty"]
+)
+def test_a_column_more_that_could_be_meant_is_asked_about(tl, tmp_path, more):
+    rows = odd_rows()
+    for n, row in enumerate(rows):
+        row |= {name: value and f"{value} {n % 4 if name == 'Autor' else n}" for name, value in more.items()}
+    write_rows(tmp_path / "odd.csv", rows)
+    code, _, err = tl("recipe", "init", "--data", "odd.csv")
+    if "Ort" in more:
+        assert code == 0, err
+        return
+    assert (code, "--set data.input=" in err) == (3, True)
+    code, _, err = tl(
+        "recipe", "init", "--data", "odd.csv", "--set", "data.input=Rezension", "--set", "data.label=Urteil"
+    )
+    assert code == 0, err
+    assert "by what it holds" not in err
+
+
+def test_keys_of_the_data_are_read_as_in_a_recipe(tl, tmp_path):
+    write_rows(tmp_path / "r.csv", [{"text": f"t {n}", "label": "ab"[n % 2], "lang": "de"} for n in range(60)])
+    words = ["--set", "data.limit=40", "--set", "data.filter={lang: [de, no]}", "--set", "data.holdout.test=0.2"]
+    assert tl("recipe", "init", "--data", "r.csv", *words)[0] == 0
+    assert (read().data.source.options.limit, read().data.holdout.test) == (40, 0.2)
+    assert read().data.source.options.filter == {"lang": ("de", "no")}
+    code, _, err = tl("recipe", "init", "--data", "r.csv", "--out", "b.yaml", "--set", "data.limt=40")
+    assert (code, "did you mean 'limit'" in err) == (2, True)
+
+
+def test_numbers_in_several_spellings_are_numbers(tl, tmp_path):
+    rows = [{"text": f"the film {n}", "label": n // 2 if n % 2 else f"{n // 2}.0"} for n in range(60)]
+    write_rows(tmp_path / "n.csv", rows)
+    assert tl("recipe", "init", "--data", "n.csv")[0] == 0
+    assert (read().task.name, read().data.source.options.label_is) == ("text/text-regression", "number")
+    assert runs("recipe.yaml", TINY_TEXTS)["mae"] >= 0
+    write_rows(tmp_path / "m.csv", [{**row, "label": n or "n/a"} for n, row in enumerate(rows)])
+    code, _, err = tl("recipe", "init", "--data", "m.csv", "--out", "m.yaml")
+    assert (code, "none: 'n/a'" in err) == (3, True)
+
+
+def test_splits_are_counted_by_their_usual_names(tl, tmp_path):
+    rows = [{"text": f"t {n}", "label": "ab"[n % 2], "split": ["Train", "dev"][n % 10 == 0]} for n in range(40)]
+    write_rows(tmp_path / "s.csv", rows)
+    code, _, err = tl("recipe", "init", "--data", "s.csv")
+    assert code == 0, err
+    assert "splits: train 36, validation 4; for test 15 % are held out of the training examples" in err
+
+
+def saved_pictures(folder):
+    from datasets import ClassLabel, Dataset, Features
+    from datasets import Image as Picture
+
+    photos(folder.parent / "photos", {"cat": 20, "dog": 20})
+    rows = [{"image": str(folder.parent / "photos" / kind / f"{n}.png"), "label": label}
+            for label, kind in enumerate(("cat", "dog")) for n in range(20)]  # fmt: skip
+    for row in rows:
+        row["image"] = {"bytes": Path(row["image"]).read_bytes(), "path": None}
+    features = Features({"image": Picture(), "label": ClassLabel(names=["cat", "dog"])})
+    Dataset.from_list(rows, features=features).save_to_disk(folder)
+
+
+def test_pictures_in_a_saved_data_set_are_known_by_who_can_read_them(tl, tmp_path):
+    saved_pictures(tmp_path / "saved")
+    code, _, err = tl("recipe", "init", "--data", "saved")
+    assert code == 0, err
+    assert (read().data.source.name, read().task.name) == ("data/dataset", "vision/image-classification")
+    assert runs("recipe.yaml", TINY_PICTURES)["n"] > 0
+
+
+def test_parquet_is_read_as_a_table_and_as_a_folder(tl, tmp_path):
+    from datasets import Dataset
+
+    (tmp_path / "folder").mkdir()
+    dataset = Dataset.from_list([{"text": f"the film {n}", "label": "ab"[n % 2]} for n in range(40)])
+    for path in (tmp_path / "t.parquet", tmp_path / "folder" / "train.parquet"):
+        dataset.to_parquet(path)
+    for number, data in enumerate(("t.parquet", "folder")):
+        code, _, err = tl("recipe", "init", "--data", data, "--out", f"{number}.yaml")
+        assert code == 0, err
+        assert runs(f"{number}.yaml", TINY_TEXTS)["n"] > 0
+
+
+def test_weights_that_are_not_here_are_said_and_how_to_get_them(tl, tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("socket.socket.connect", lambda *given: pytest.fail("a connection was opened"))
+    photos(tmp_path / "photos", {"cat": 3, "dog": 3})
+    code, _, err = tl("recipe", "init", "--data", "photos", "--backbone", "resnet18")
+    assert (code, "`tl weights pull recipe.yaml` fetches them" in err) == (0, True), err
+    code, _, err = tl("recipe", "init", "--data", "photos", "--backbone", "resnet18", "--weights", "random",
+                      "--out", "b.yaml")  # fmt: skip
+    assert (code, "the weights are on this machine" in err) == (0, True), err
+    assert read("b.yaml").backbone.options.weights == "random"
+
+
+def test_nothing_in_the_data_becomes_a_key(tl, tmp_path):
+    photos(tmp_path / "pho\u2028tos\nx: ☃", {"cat\nseed: 9": 9, "\u0085#dog": 9})
+    name = next(tmp_path.glob("pho*")).name
+    code, _, err = tl("recipe", "init", "--data", name)
+    assert code == 0, err
+    assert read().seed == 7
+    assert str(read().data.source.options.path).endswith(name)
+    assert "\\nseed: 9" in (tmp_path / "recipe.yaml").read_text()
+
+
+def test_few_examples_get_small_batches(tl, tmp_path):
+    for name, count, batch in (("few", 40, 8), ("many", 800, 32)):
+        write_rows(tmp_path / f"{name}.csv", [{"text": f"t {n}", "label": "ab"[n % 2]} for n in range(count)])
+        assert tl("recipe", "init", "--data", f"{name}.csv", "--out", f"{name}.yaml")[0] == 0
+        assert read(f"{name}.yaml").train.batch_size == batch
 
 
 def test_columns_with_other_names_are_asked_for_and_can_be_given(tl, tmp_path):
@@ -73,7 +222,7 @@ def test_columns_with_other_names_are_asked_for_and_can_be_given(tl, tmp_path):
     code, _, err = tl("recipe", "init", "--data", "r.csv")
     assert code == 3
     assert "columns found: body, topic" in err
-    assert "--set data.input" in err
+    assert "`--set data.input=body`" in err
     assert tl("recipe", "init", "--data", "r.csv", "--set", "data.input=body", "--set", "data.label=topic")[0] == 0
     assert read().data.source.options.label == "topic"
 
@@ -89,12 +238,17 @@ def test_numbers_make_a_regression_and_lists_several_labels(tl, tmp_path):
 
 
 def test_a_table_of_picture_paths(tl, tmp_path):
-    photos(tmp_path / "photos", {"cat": 4, "dog": 4})
-    rows = [[f"photos/{kind}/{n}.png", kind] for kind in ("cat", "dog") for n in range(4)]
+    photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    rows = [[f"photos/{kind}/{n}.png", kind] for kind in ("cat", "dog") for n in range(8)]
     table(tmp_path / "list.csv", [["image", "label"], *rows])
     assert tl("recipe", "init", "--data", "list.csv")[0] == 0
     assert read().task.name == "vision/image-classification"
     assert read().data.source.options.input_is == "path"
+    assert runs("recipe.yaml", TINY_PICTURES)["n"] > 0
+    rows = [["Bild", "Art"], *[row for row in rows for _ in range(2)]]
+    table(tmp_path / "odd.csv", rows)
+    assert tl("recipe", "init", "--data", "odd.csv", "--out", "odd.yaml")[0] == 0
+    assert read("odd.yaml").data.source.options.input == "Bild"
 
 
 def test_nothing_is_overwritten(tl, tmp_path):
@@ -112,6 +266,9 @@ def test_nothing_is_overwritten(tl, tmp_path):
         (["--data", "photos", "--task", "image-clasification"], 2, "image-classification"),
         (["--data", "photos", "--backbone", "minilm"], 2, "backbone minilm is not for image"),
         (["--data", "photos", "--set", "train.epochs=3"], 2, "only keys of data"),
+        (["--data", "photos", "--out", "nowhere/r.yaml"], 2, "there is no folder nowhere"),
+        (["--data", "photos", "--backbone", "bert", "--task", "text-classification"], 2, "--weights FOLDER"),
+        (["--data", "photos", "--set", "data.path=x"], 2, "only keys of data"),
         (["--data", "empty"], 3, "empty"),
         (["--data", "odd"], 2, "--task image-classification"),
     ],

@@ -1,9 +1,11 @@
 """From a source to checked examples: nothing is lost, and what is odd is said."""
 
+from collections import Counter
+
 import pytest
 
 from tlcore import DataError, Example, Problem
-from tlcore.data.examples import require_few_problems, split_examples
+from tlcore.data.examples import are_quantities, require_few_problems, split_examples
 
 SHARES = {"validation": 0.2, "test": 0.2}
 
@@ -97,6 +99,37 @@ def test_a_class_whose_every_file_is_unreadable_stops_the_run():
     bad = [Problem(id_, "truncated") for id_, example in dataset.examples.items() if example.label == "b"]
     with pytest.raises(DataError, match="every training example of class 'b' is unreadable"):
         dataset.drop(bad)
+
+
+def test_an_unreadable_quantity_stops_no_run():
+    dataset = read(*[Example(id=f"{n}", input=f"text {n}", label=f"{n / 4}") for n in range(12)])
+    assert not [note for note in dataset.notes if "only one training example" in note or "no example in" in note]
+    gone = dataset.split("train")[0].id
+    dataset.drop([Problem(gone, "truncated")])
+    assert gone not in dataset.examples
+    numbers = read(*[Example(id=f"{n}", input=f"text {n}", label=n / 4) for n in range(12)])
+    numbers.drop([Problem(numbers.split("train")[0].id, "truncated")])
+
+
+def test_of_several_labels_each_is_a_class():
+    items = [Example(f"{n}", f"text {n}", label=("a", "b") if n % 2 else ("a",), split="train") for n in range(20)]
+    items += [Example(f"{s}", s, label=("a",), split=s) for s in ("validation", "test")]
+    items.append(Example("one", "one", label=("a", "rare"), split="train"))
+    items.append(Example("none", "none", label=(), split="train"))
+    dataset = read(*items)
+    assert "no example in test of: b, rare" in dataset.notes
+    assert "only one training example of: rare" in dataset.notes
+    with pytest.raises(DataError, match="every training example of class 'rare' is unreadable"):
+        dataset.drop([Problem("one", "truncated")])
+
+
+@pytest.mark.parametrize(
+    ("labels", "quantities"),
+    [(["1", "2", "3", "4", "5"] * 4, False), ([f"{n}" for n in range(9)], True), (["0", "1"], False),
+     ([f"{n % 30}" for n in range(900)], True), (["a", "1", "2", "3"], False), ([], False)],
+)  # fmt: skip
+def test_numbers_that_come_again_and_again_may_be_classes(labels, quantities):
+    assert are_quantities(Counter(labels)) is quantities
 
 
 @pytest.mark.parametrize(

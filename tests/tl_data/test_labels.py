@@ -45,8 +45,32 @@ def test_a_column_for_each_label_gives_those_that_are_set(tmp_path):
     with pytest.raises(DataError, match="neither set nor unset") as caught:
         read(tmp_path, [*rows, "five,maybe,1"], labels=("sunny", "warm"))
     assert "table.csv:6" in caught.value.where
+    assert found[0].columns == {}
     with pytest.raises(DataError, match="no column 'suny'"):
         read(tmp_path, rows, labels=("suny",))
+
+
+def test_label_columns_are_sorted_and_found_in_any_case(tmp_path):
+    found, problems = read(tmp_path, ["text,Warm,Sunny", "one,1,1", "two,1,0"], labels=("warm", "sunny"))
+    assert [one.label for one in found] == [("sunny", "warm"), ("warm",)]
+    assert {problem.reason for problem in problems} == {
+        "column 'Warm' is taken for 'warm'", "column 'Sunny' is taken for 'sunny'"
+    }  # fmt: skip
+
+
+def test_label_columns_may_be_numbers_that_a_file_names(tmp_path):
+    (tmp_path / "names.txt").write_text("sunny\nwarm\n")
+    found, _ = read(tmp_path, ["text,0,1", "one,1,1", "two,0,1"], labels=("0", "1"), classes=tmp_path / "names.txt")
+    assert [one.label for one in found] == [("sunny", "warm"), ("warm",)]
+
+
+@pytest.mark.parametrize("label", [{"a": 1}, [{"a": 1}], [["a"]]])
+def test_a_nested_label_is_refused(tmp_path, label):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": "one", "label": label}))
+    with pytest.raises(DataError, match="not a label") as caught:
+        list(TableSource(TableOptions(path=path)).examples())
+    assert "rows.jsonl:1" in caught.value.where
 
 
 def test_numbers_may_be_spelt_in_several_ways_where_they_are_numbers(tmp_path):
@@ -63,6 +87,21 @@ def test_a_filter_keeps_rows_by_a_column_and_says_how_many(tmp_path, wanted, kep
     found, problems = read(tmp_path, ROWS, label_separator="|", filter={"lang": wanted})
     assert [one.input for one in found] == kept
     assert f"leaves {len(kept)} of 4 rows" in problems[0].reason
+
+
+def test_a_filter_by_what_is_missing_and_by_one_of_several(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"lang": None, "tags": ["a", "b"]}, {"lang": "None", "tags": ["b"]}, {"tags": []}]
+    path.write_text("\n".join(json.dumps({"text": str(n), "label": "x", **row}) for n, row in enumerate(rows)))
+
+    def kept(**wanted):
+        found = TableSource(TableOptions(path=path, filter=wanted)).examples()
+        return [one.input for one in found if not isinstance(one, Problem)]
+
+    assert kept(lang="") == ["0", "2"]
+    assert kept(lang="None") == ["1"]
+    assert kept(tags="a") == ["0"]
+    assert kept(tags=("a", "b"), lang="") == ["0"]
 
 
 def test_a_filter_that_cannot_work_is_refused(tmp_path):

@@ -128,3 +128,25 @@ def test_a_package_gives_a_table_or_a_folder():
         PackageOptions(package="a", file="b", folder="c")
     with pytest.raises(ValueError, match="either"):
         PackageOptions(package="a")
+
+
+def test_keys_of_tables_mean_nothing_beside_a_folder():
+    with pytest.raises(ValueError, match="filter is for the file of a table"):
+        PackageOptions(package="a", folder="c", filter={"lang": "de"})
+    assert PackageOptions(package="a", folder="c", limit=3).limit == 3
+
+
+def test_two_folders_with_the_same_end_are_not_guessed_between(tmp_path, monkeypatch):
+    info = tmp_path / "two_sets-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: two-sets\nVersion: 1.0\n")
+    names = [f"two_sets/{size}/pictures/{label}/1.txt" for size in ("large", "small") for label in "ab"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(name)
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    monkeypatch.syspath_prepend(tmp_path)
+    message = refusal(package="two-sets", folder="pictures")
+    assert "several folders of two-sets end with 'pictures'" in message
+    found = read(package="two-sets", folder="small/pictures")
+    assert [one.input.read_text() for one in found] == names[2:]

@@ -328,13 +328,27 @@ def test_paths_are_taken_from_the_tables_folder(table, tmp_path):
     for name in ("data/pictures/1.jpg", "data/pictures/2.jpg", "elsewhere.jpg"):
         table("x", name)
     rows = f"image,label\npictures/1.jpg,a\npictures/../pictures/2.jpg,b\n{tmp_path}/elsewhere.jpg,a\n"
-    path = table(rows + "../elsewhere.jpg,a\npictures/9.jpg,b\n", "data/t.csv")
-    assert [e.input.name for e in examples(path, input_is="path")] == ["1.jpg", "2.jpg", "elsewhere.jpg"]
+    path = table(rows + f"../elsewhere.jpg,a\npictures/9.jpg,b\n{tmp_path}/data/pictures/1.jpg,a\n", "data/t.csv")
+    assert [e.input.name for e in examples(path, input_is="path")] == ["1.jpg", "2.jpg", "1.jpg"]
     assert all(e.input.is_file() for e in examples(path, input_is="path"))
+    hint = "; `data.root` can name another folder"
     assert {id_: p.reason for id_, p in problems(path, input_is="path").items()} == {
-        "t.csv:5": "its path leads out of the table's folder: ../elsewhere.jpg",
+        "t.csv:4": f"its path leads out of the table's folder: {tmp_path}/elsewhere.jpg{hint}",
+        "t.csv:5": f"its path leads out of the table's folder: ../elsewhere.jpg{hint}",
         "t.csv:6": "there is no file pictures/9.jpg",
     }
+
+
+def test_paths_are_taken_from_the_root_that_is_named(table, tmp_path):
+    for name in ("photos/1.jpg", "photos/deep/2.jpg", "lists/1.jpg", "secret.jpg"):
+        table(name, name)
+    path = table(
+        f"image,label\n1.jpg,a\ndeep/2.jpg,b\n{tmp_path}/photos/deep/2.jpg,b\n../secret.jpg,a\n", "lists/t.csv"
+    )
+    found = examples(path, input_is="path", root=tmp_path / "photos")
+    assert [e.input.read_text() for e in found] == ["photos/1.jpg", "photos/deep/2.jpg", "photos/deep/2.jpg"]
+    (fault,) = problems(path, input_is="path", root=tmp_path / "photos").values()
+    assert f"leads out of {tmp_path / 'photos'}: ../secret.jpg" in fault.reason
 
 
 def test_a_limit_takes_the_same_examples_whatever_else_there_is(table):

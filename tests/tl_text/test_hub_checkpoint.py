@@ -62,11 +62,11 @@ def test_how_a_sentence_network_on_the_hub_reads_is_found(snapshot):
     assert (found.pool, found.max_length, found.prefix) == ("cls", 7, None)
 
 
+@pytest.mark.filterwarnings("ignore::tlcore.RecipeWarning")
 @pytest.mark.parametrize("file", ["model.safetensors", "vocab.txt", "config.json"])
 def test_a_cache_that_lacks_what_is_needed_says_so_and_how_to_bring_it(snapshot, file):
     (snapshot / file).unlink()
-    with warnings.catch_warnings(), pytest.raises(WeightsError, match=f"cannot get '{NAME}'") as caught:
-        warnings.simplefilter("ignore")
+    with pytest.raises(WeightsError, match=f"cannot get '{NAME}'") as caught:
         opened(NAME)
     assert "--set backbone.weights=PATH" in caught.value.hint
 

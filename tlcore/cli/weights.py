@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import sys
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlcore.cli.invocation import registry_of
-from tlcore.cli.layout import columns, harmless
-from tlcore.errors import UsageError, WeightsError
+from tlcore.cli.layout import columns, harmless, width
+from tlcore.cli.weight_files import also_kept, built, is_recipe, listing, meant
+from tlcore.errors import TLError, UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from tlcore.recipe import Recipe
-    from tlcore.registry import Registry
+    from tlcore.recipe.keys import Key
+    from tlcore.registry import Offer, Registry
+    from tlcore.weights import FileUse
 
 __all__ = ["app"]
 
 app = typer.Typer(help="List, fetch, verify and add pre-trained weights.", no_args_is_help=True)
-DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 LOCK = Path("weights.lock.json")
 
 
 @app.command("list")
-def list_(ctx: typer.Context) -> None:
-    """Say which weights each backbone takes, and which files are on this machine."""
-    from tlcore.recipe.choices import options_keys
-    from tlcore.weights import cache_folder
-
+def list_(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE|BACKBONE]...", help="Only these; every backbone unless given."),
+    ] = None,
+) -> None:
+    """Say which weights each backbone takes, whether they are on this machine, and list the files."""
     registry = registry_of(ctx)
-    rows = []
-    for offer in registry.offers("backbone"):
-        key = next((one for one in options_keys("backbone", offer) if one.name == "weights"), None)
-        if key is not None:
-            rows.append((offer.spec.name, "given by you" if key.required else str(key.default), key.help))
-    typer.echo(columns(rows, ("backbone", "weights", "what it takes")))
-    folder = cache_folder() / "weights"
-    found = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
-    typer.echo(harmless(f"\nfetched or added, in {folder}: {len(found) or 'nothing'}"))
-    typer.echo(columns([(path.name, f"{path.stat().st_size:,} bytes") for path in found], indent="  "))
-    repositories = _of_the_hub()
-    typer.echo(f"fetched from the hub: {len(repositories) or 'nothing'}")
-    typer.echo(columns(repositories, indent="  "))
+    offers = registry.offers("backbone")
+    short = Counter(offer.spec.name for offer in offers)
+    every = [offer.spec.name if short[offer.spec.name] == 1 else offer.full_name for offer in offers]
+    rows: list[tuple[str, str, str]] = []
+    used: dict[Path, FileUse] = {}
+    absent: list[str] = []
+    for name in what or every:
+        weights, state, files, told = _looked_for(name, registry)
+        rows.append((name, weights, state))
+        used |= {one.path: one for one in files}
+        absent += [f"\n{name}: {told}"] if told else []
+    typer.echo(columns(rows, ("backbone", "weights", "where they are")))
+    if what:
+        typer.echo(harmless("\n".join(absent)), nl=bool(absent))
+    else:
+        _echo_what_each_takes(every, registry)
+    typer.echo("\nfiles:")
+    typer.echo(listing([*used.values(), *([] if what else also_kept(used))]) or "  none")
 
 
 @app.command()
@@ -60,36 +69,33 @@ def pull(
 ) -> None:
     """Fetch the weights that RECIPE needs, and lock them: a run then opens no connection for them.
 
-    Downloads honour HTTPS_PROXY, and SSL_CERT_FILE for a proxy with certificates of its own.
+    Downloads honour HTTPS_PROXY, and SSL_CERT_FILE for a proxy with certificates of its own (REQUESTS_CA_BUNDLE is not
+    read). A hub that is mirrored elsewhere is named by HF_ENDPOINT.
     """
-    from tlcore.randomness import seeded
-    from tlcore.recipe import read_recipe
     from tlcore.weight_lock import lock_beside, write_lock
-    from tlcore.weights import recorded_files
 
     registry = registry_of(ctx)
-    path = Path(what)
-    is_recipe = path.suffix.lower() in (".yaml", ".yml")
-    recipe = read_recipe(path, registry, set_ or ()) if is_recipe else _of_backbone(what, set_ or (), registry)
-    with contextlib.redirect_stdout(sys.stderr), recorded_files() as used, seeded(recipe.seed, "backbone"):
-        recipe.backbone.spec.build(recipe.backbone.options, None)
+    recipe = meant(what, set_ or (), registry)
+    used = built(recipe)
     if not used:
         typer.echo(f"{recipe.backbone.name} needs no file of weights", err=True)
-    target = lock or (lock_beside(path) if is_recipe else LOCK)
-    locked = write_lock(target, used)
-    typer.echo(
-        columns([(one.path.name, f"{one.size:,} bytes", one.sha256[:16], one.origin) for one in locked]), err=True
-    )
+    target = lock or (lock_beside(Path(what)) if is_recipe(what) else LOCK)
+    write_lock(target, used)
+    typer.echo(listing(used), err=True)
     typer.echo(str(target))
 
 
 @app.command()
 def verify(
+    what: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe that was pulled, or a lock file.")
+    ] = None,
     lock: Annotated[Path, typer.Option("--lock", metavar="FILE", help="A lock file that `pull` wrote.")] = LOCK,
 ) -> None:
     """Read every file of a lock again and say whether it is what it was."""
-    from tlcore.weight_lock import read_lock
+    from tlcore.weight_lock import lock_of, read_lock
 
+    lock = lock_of(what) if what is not None else lock
     files = read_lock(lock)
     states = [(str(one.path), one.fault() or "ok") for one in files]
     typer.echo(columns(states))
@@ -98,67 +104,99 @@ def verify(
         raise WeightsError(
             f"{bad} of {len(files)} files are not what they were",
             where=str(lock),
-            hint="bring them back, or lock what is there now: `tl weights pull`",
+            hint="bring them back (`tl weights add FILE`), or lock what is there now: `tl weights pull`",
         )
 
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="The file, under the name that it was published with.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file, or the folder of a checkpoint with its config.json.")
+    ],
+    published_as: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="The file's own name or URL; of a folder, its name on the hub."),
+    ] = None,
     digest: Annotated[
         str | None, typer.Option("--sha256", metavar="HEX", help="Its SHA-256, where its name does not hold it.")
     ] = None,
+    lock: Annotated[
+        Path | None,
+        typer.Option("--lock", metavar="FILE", help="The lock file, or the pulled recipe, that says what it must be."),
+    ] = None,
 ) -> None:
-    """Put a file that was brought by hand where runs look for it, after its digest was checked."""
-    from tlcore.publishing import publish_file
-    from tlcore.weights import cache_folder, file_digest
+    """Put what was brought by hand where runs look for it, after its digest was checked.
 
-    if not file.is_file():
-        raise UsageError(f"there is no file {file}", hint="for a checkpoint's folder write `backbone.weights: FOLDER`")
-    in_name = DIGEST_IN_NAME.search(file.name)
-    wanted = (digest or (in_name[1] if in_name else "")).lower()
-    found = file_digest(file)
-    if not wanted:
-        raise UsageError(
-            f"nothing says what {file.name} should be",
-            where=f"its SHA-256 is {found}",
-            hint="compare it with what the publisher says, then add it with --sha256; or name the file in "
-            "`backbone.weights` as it is",
-        )
-    if not found.startswith(wanted):
-        raise WeightsError(
-            f"{file.name} is not the file that was meant: SHA-256 {found[:16]}…, expected {wanted[:16]}…",
-            where=str(file),
-            hint="fetch it again from a place that you trust",
-        )
-    target = cache_folder() / "weights" / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    publish_file(target, file.read_bytes())
+    A folder is found under its name on the hub from then on, such as `weights: google-bert/bert-base-german-cased`.
+    """
+    from tlcore.brought_weights import add_file, add_repository
+    from tlcore.weight_lock import lock_of, read_lock
+
+    locked = read_lock(lock_of(lock)) if lock is not None else []
+    if path.is_dir():
+        if published_as is None:
+            raise UsageError(
+                f"{path} is a folder, and nothing says what it is called",
+                hint="name it as the hub does: --as google-bert/bert-base-uncased; or write `backbone.weights: FOLDER`",
+            )
+        if digest is not None:
+            raise UsageError("--sha256 is for one file", hint="what the files of a folder must be is said by --lock")
+        target = add_repository(path, published_as, locked)
+    elif path.is_file():
+        target = add_file(path, published_as, digest, locked)
+    else:
+        raise UsageError(f"there is no file {path}", hint="give the file or the folder that you brought")
     typer.echo(str(target))
 
 
-def _of_backbone(name: str, overrides: list[str] | tuple[str, ...], registry: Registry) -> Recipe:
-    """Return a recipe around a backbone alone; its other parts are whatever fits."""
-    from tlcore.recipe import parse_recipe
+def _looked_for(what: str, registry: Registry) -> tuple[str, str, list[FileUse], str]:
+    """Return the weights of a recipe or a backbone, where they are, their files, and what to do where there are none.
 
-    modality = registry.find("backbone", name).spec.modality
-    task = next((o.full_name for o in registry.offers("task") if o.spec.modality == modality), None)
-    if task is None:
-        raise UsageError(f"no task for {modality} is installed", hint="give a recipe instead of a backbone's name")
-    text = (
-        f"task: {task}\ndata: {{source: data/table, path: unused.csv}}\nbackbone: {name}\n"
-        "adapter: adapters/feature-extraction\n"
-    )
-    return parse_recipe(text, registry, file=name, name="weights", overrides=overrides)
+    Nothing is fetched.
+    """
+    from tlcore.weights import NotHereError, without_network
 
-
-def _of_the_hub() -> list[tuple[str, str]]:
-    """Return the repositories of models in the hub's cache, with their size."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
+    if not is_recipe(what):
+        key = _weights_key(registry.find("backbone", what))
+        if key is not None and key.required:
+            return "", "given by you", [], ""
+    weights = ""
     try:
-        found = scan_cache_dir().repos
-    except CacheNotFound:
-        return []
-    return sorted((one.repo_id, f"{one.size_on_disk:,} bytes") for one in found if one.repo_type == "model")
+        recipe = meant(what, (), registry)
+        weights = str(getattr(recipe.backbone.options, "weights", ""))
+        with without_network():
+            files = built(recipe)
+    except TLError as error:
+        state = "not on this machine" if isinstance(error.__cause__, NotHereError) else f"refused: {error.what}"
+        return weights, state, [], "\n  ".join(filter(None, (error.what, error.where, error.hint)))
+    except Exception as error:  # a plugin that does not work must not hide the weights of the others
+        return weights, f"cannot be built: {type(error).__name__}: {error}", [], ""
+    return weights, "on this machine" if files else "no file is needed", files, ""
+
+
+def _weights_key(offer: Offer) -> Key | None:
+    from tlcore.recipe.choices import options_keys
+
+    return next((one for one in options_keys("backbone", offer) if one.name == "weights"), None)
+
+
+def _echo_what_each_takes(names: Sequence[str], registry: Registry) -> None:
+    """Print the help of the keys, once for all the backbones that share it."""
+    by_help: dict[str, list[str]] = {}
+    for name in names:
+        key = _weights_key(registry.find("backbone", name))
+        if key is not None:
+            by_help.setdefault(key.help, []).append(name)
+    typer.echo("\nwhat `weights` takes:")
+    for text, sharing in by_help.items():
+        typer.echo(
+            harmless(
+                textwrap.fill(
+                    f"{', '.join(sharing)}: {text}",
+                    width(),
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                )
+            )
+        )

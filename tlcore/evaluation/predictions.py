@@ -40,6 +40,7 @@ def write_predictions(path: Path, parts: Sequence[Mapping[str, list[Any]]]) -> N
     from pyarrow import parquet
 
     joined = {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    joined["label"] = _alike(joined["label"])
     sink = io.BytesIO()
     parquet.write_table(pyarrow.table(joined), sink)
     publish_file(path, sink.getvalue())
@@ -58,3 +59,12 @@ def worst_mistakes(
         example = examples[n]
         found.append(Mistake(example.id, example.label, row.pop("prediction"), row, task.preview(example)))
     return found
+
+
+def _alike(labels: list[Any]) -> list[Any]:
+    """Return labels of one type, as a column needs them: a source may give ``"a"`` beside ``("a", "b")``, 1 or "1"."""
+    labels = [sorted(label) if isinstance(label, (set, frozenset)) else label for label in labels]
+    several = [isinstance(label, (tuple, list)) for label in labels]
+    if any(several):
+        return [list(label) if many else [label] for label, many in zip(labels, several, strict=True)]
+    return list(map(str, labels)) if any(isinstance(label, str) for label in labels) else labels

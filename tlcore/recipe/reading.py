@@ -71,8 +71,8 @@ def parse_recipe(text: str, registry: Registry, *, file: str, name: str, overrid
     return _Reader(registry, faults).recipe(root, name, file)
 
 
-def read_data_section(section: Mapping[str, Any], registry: Registry) -> DataSection:
-    """Read the section ``data`` by itself, given as plain values.
+def read_data_section(section: Mapping[str, Any], registry: Registry, overrides: Sequence[str] = ()) -> DataSection:
+    """Read the section ``data`` by itself, given as plain values; ``overrides`` are texts such as ``data.limit=3``.
 
     Raises:
         RecipeError: all that is wrong with it.
@@ -81,6 +81,8 @@ def read_data_section(section: Mapping[str, Any], registry: Registry) -> DataSec
     faults: list[RecipeFault] = []
     root = parse_document(json.dumps({"data": dict(section)}), lambda line, column: "data", faults)
     assert isinstance(root, Section), "a mapping is written as a section"
+    for override in overrides:
+        apply_override(root, override, faults)
     return _Reader(registry, faults).data(root)
 
 
