@@ -50,6 +50,7 @@ def evaluate(
     from tlcore.cli import host_of, registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
+    from tlcore.notes import noted
     from tlcore.recipe import plain
     from tlcore.run_folder import require_free
 
@@ -58,13 +59,14 @@ def evaluate(
     if out is not None:
         require_free(out)
     registry = registry_of(ctx)
-    with contextlib.redirect_stdout(sys.stderr):
+    notes: list[str] = []
+    with contextlib.redirect_stdout(sys.stderr), noted(notes, lambda text: typer.echo(text, err=True)):
         model = load(run, registry=registry, device=device)
         own = data is None and not set_
         overrides = [*([f"data={_section(data, model.recipe)}"] if data else []), *(set_ or ())]
         recipe = _with_data(model.recipe, overrides, registry)
         examples, problems = labelled_examples(recipe.data, split or ("test" if own else None))
-        notes = [f"evaluated on {data or 'its own data'}, {split or ('test' if own else 'all of it')}"]
+        notes.append(f"evaluated on {data or 'its own data'}, {split or ('test' if own else 'all of it')}")
         line = ProgressLine()
         scored = score(
             model, examples, problems, files := evaluation_folder(run, out), recipe=plain(recipe), notes=notes,
