@@ -269,6 +269,8 @@ def test_nothing_is_overwritten(tl, tmp_path):
         (["--data", "photos", "--out", "nowhere/r.yaml"], 2, "there is no folder nowhere"),
         (["--data", "photos", "--backbone", "bert", "--task", "text-classification"], 2, "--weights FOLDER"),
         (["--data", "photos", "--set", "data.path=x"], 2, "only keys of data"),
+        (["--data", "alike.csv"], 3, "every example has the label 'b'"),
+        (["--data", "tables"], 3, "name one: --data tables/all.csv"),
         (["--data", "empty"], 3, "empty"),
         (["--data", "odd"], 2, "--task image-classification"),
     ],
@@ -276,6 +278,9 @@ def test_nothing_is_overwritten(tl, tmp_path):
 def test_what_it_cannot_do_is_said(tl, tmp_path, words, code, said):
     photos(tmp_path / "photos", {"cat": 2, "dog": 2})
     (tmp_path / "empty").mkdir()
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "alike.csv").write_text("text,label\na,b\nc,b\n")
+    (tmp_path / "tables" / "all.csv").write_text("text,label\na,b\n")
     for name in ("a", "b"):
         (tmp_path / "odd" / name).mkdir(parents=True)
         (tmp_path / "odd" / name / "x.unheard").write_text("?")

@@ -32,6 +32,7 @@ ENOUGH_ROWS = 10
 MOST_CLASSES = 100
 WORDS_OF_A_TEXT = 3
 PROBED = 3
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 RECIPE_LINE = re.compile(r"`data\.(\w+): ([^`]*)`")
 """How hints say what to write into a recipe that does not exist yet."""
 
@@ -97,6 +98,8 @@ def looked_at(path: Path, overrides: Sequence[str], registry: Registry) -> Facts
         meant = nearest(path.name, beside)
         raise DataError(f"there is no {path}", hint=f"did you mean {meant!r}?" if meant else "check --data")
     section: dict[str, Any] = {"source": _source_for(path), "path": str(path)}
+    if section["source"] == "folder":
+        _refuse_tables(path)
     asked = _asked(section, overrides, registry)
     section |= asked
     chosen: list[str] = []
@@ -129,6 +132,22 @@ def _source_for(path: Path) -> str:
     if any(entry.is_file() for entry in path.glob("train.*")):
         return "table"
     return "dataset" if next(path.glob("*.parquet"), None) or next(path.glob("data/*.parquet"), None) else "folder"
+
+
+def _refuse_tables(folder: Path) -> None:
+    """Refuse a folder of tables none of which is said to be the training split.
+
+    Raises:
+        DataError: the message names them.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    tables = [entry for entry in entries if entry.suffix.lower() in TABLES and entry.is_file()]
+    if tables and not any(entry.is_dir() for entry in entries):
+        raise DataError(
+            f"{folder} holds tables and no class folders",
+            where=f"tables found: {', '.join(table.name for table in tables[:12])}",
+            hint=f"name one: --data {shlex.quote(str(tables[0]))}; or call them train.csv and test.csv",
+        )
 
 
 def _asked(section: Mapping[str, Any], overrides: Sequence[str], registry: Registry) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def init(
         raise UsageError(f"there is no folder {out.parent} for the recipe", hint="make it, or name another with --out")
     registry = registry_of(ctx)
     facts = looked_at(data, _keys_of_data(set_ or ()), registry)
+    if len(facts.counts) < 2:
+        raise DataError(
+            f"every example has the label {next(iter(facts.counts), '')!r}: there is nothing to tell apart",
+            where=str(data),
+            hint="add examples of another class; or name the column of the labels: `--set data.label=COLUMN`",
+        )
     task, modality = _task(task, facts, registry)
     fitting = [offer.spec.name for offer in registry.offers("backbone") if offer.spec.modality == modality]
     name = _backbone(backbone, modality, fitting, registry)
