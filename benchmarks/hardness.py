@@ -5,8 +5,6 @@ The first 70 % of each seed's drawings train, the rest test; features are standa
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import described
@@ -46,16 +44,18 @@ def _pixels(examples: list[Any]) -> Any:
 
 
 def _features(examples: list[Any]) -> Any:
+    import torch
+
     from tl_vision import VGG16Options
     from tl_vision.network import PictureNetwork
-    from tlcore.features.first_pass import first_pass
+    from tlcore.features.frozen import FEATURES, FrozenPart, Wanted
     from tlcore.training.device import accelerator_for
 
     backbone = PictureNetwork("vgg16", VGG16Options(), None)
-    with tempfile.TemporaryDirectory() as folder:
-        accelerator = accelerator_for("auto", "bf16")
-        reader, _ = first_pass(backbone, len(backbone.stages), examples, accelerator, Path(folder))
-        return reader.batch([example.id for example in examples])["features"].numpy()
+    frozen = FrozenPart(backbone, len(backbone.stages), accelerator_for("auto", "bf16"))
+    wanted = [Wanted(example.id.encode(), example.id, example) for example in examples]
+    rows = {one.name: row[FEATURES] for one, row, _ in frozen.states(wanted, lambda one, reason: None)}
+    return torch.stack([rows[example.id] for example in examples]).numpy()
 
 
 def _accuracy(rows: Any, labels: list[str]) -> float:

@@ -32,8 +32,9 @@ def bad_inputs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's own settings out of the tests."""
+def _quiet_place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep a developer's own settings and stored features out of the tests, and the tests' out of theirs."""
+    monkeypatch.setenv("TL_CACHE", str(tmp_path_factory.mktemp("cache")))
     for name in ("TL_PLUGINS", "TL_STRICT_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
 

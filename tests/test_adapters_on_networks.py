@@ -42,9 +42,10 @@ def data(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-2)])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_saved_model_says_what_the_run_scored(data, tmp_path, network, adapter):
+def test_a_saved_model_says_what_the_run_scored(data, tmp_path, network, adapter, precision, tolerance):
     if "lora" in adapter:
         pytest.importorskip("peft", reason='peft is not installed: pip install "tlcore[lora]"')
     recipe = {
@@ -52,7 +53,7 @@ def test_a_saved_model_says_what_the_run_scored(data, tmp_path, network, adapter
         "data": data[network],
         "backbone": NETWORKS[network],
         "adapter": ADAPTERS[adapter],
-        "train": {"epochs": 4, "lr": 0.02, "batch_size": 8},
+        "train": {"epochs": 4, "lr": 0.02, "batch_size": 8, "precision": precision},
         "evaluate": {"resamples": 0, "probe": False},
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
@@ -61,7 +62,7 @@ def test_a_saved_model_says_what_the_run_scored(data, tmp_path, network, adapter
     inputs = {example.id: example.input for example in examples(data[network])}
     answers = tlcore.load(run.folder).predict([inputs[row["id"]] for row in scored])
     for row, answer in zip(scored, answers, strict=True):
-        assert answer["probability of a"] == pytest.approx(row["probability of a"], abs=1e-5)
+        assert answer["probability of a"] == pytest.approx(row["probability of a"], abs=tolerance)
     names = set(json.loads((run.folder / "model" / "artifact.json").read_text())["merged"])
     assert bool(names) == ("lora" in adapter)
 

@@ -594,7 +594,18 @@ def test_a_resolved_recipe_reads_back_as_itself(registry, options, label, seed):
 
 def test_a_resolved_recipe_is_complete(registry):
     written = plain(read(GOOD, registry))
-    assert list(written) == ["name", "task", "data", "backbone", "adapter", "train", "evaluate", "track", "seed"]
+    assert list(written) == [
+        "name",
+        "task",
+        "data",
+        "backbone",
+        "adapter",
+        "train",
+        "features",
+        "evaluate",
+        "track",
+        "seed",
+    ]
     assert written["task"] == {"name": "sound/sound-classification"}
     assert written["data"] == {
         "source": "sound/waves",

@@ -86,7 +86,7 @@ def test_the_line_decides_what_is_trained(recipe, registry, tmp_path):
     assert manifest["backbone"]["first_trained"] == "layer3"
     assert manifest["backbone"]["trained_parameters"] == (8 * 8 + 8) + (8 * 3 + 3)
     assert manifest["backbone"]["frozen_parameters"] == (2 * 8 + 8) + (8 * 8 + 8)
-    assert manifest["features"] == {"computed": 240, "reused": 0}
+    assert manifest["features"].items() >= {"computed": 240, "reused": 0}.items()
 
 
 def test_the_resolved_recipe_run_again_gives_the_same_run(recipe, registry, tmp_path):

@@ -44,6 +44,7 @@ ORDER = (
     "run_folder",
     "evaluation",
     "provenance",
+    "first_passes",
     "running",
     "testing",
     "cli",

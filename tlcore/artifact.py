@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,18 +62,25 @@ class Model:
         """Return what the head gives for the examples that can be read, (N, outputs) in their order, and the others."""
         import torch
 
-        from tlcore.features.first_pass import first_pass
-        from tlcore.training.inference import outputs_of
+        from tlcore.features.frozen import FrozenPart, Wanted, prepared
+        from tlcore.training.inference import streamed
 
-        with tempfile.TemporaryDirectory(prefix="tlcore-") as folder:
-            reader, problems = first_pass(
-                self._backbone, self._line, examples, self._accelerator, Path(folder), progress
-            )
-            unreadable = {problem.id for problem in problems}
-            readable = [example.id for example in examples if example.id not in unreadable]
-            if not readable:
-                return torch.empty(0, self.task.outputs), problems
-            return outputs_of(self._upper, reader, readable, self._accelerator), problems
+        reasons: dict[int, str] = {}
+        wanted = [Wanted(str(place).encode(), example.id, example) for place, example in enumerate(examples)]
+
+        def refuse(one: Wanted, reason: str) -> None:
+            reasons[int(one.key)] = reason
+
+        if self._line:
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            rows = frozen.states(wanted, refuse, progress)
+        else:
+            rows = prepared(self._backbone, wanted, refuse, progress)
+        found = {int(one.key): outputs for one, outputs in streamed(self._upper, rows, self._accelerator)}
+        problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
+        if not found:
+            return torch.empty(0, self.task.outputs), problems
+        return torch.stack([found[place] for place in sorted(found)]), problems
 
 
 def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:
@@ -94,8 +100,12 @@ def save(
     upper: Upper,
     inputs: str,
     merged: Sequence[str] = (),
+    precision: str = "fp32",
 ) -> None:
-    """Publish the model as ``folder``, which must not exist yet; ``merged`` names stages without their injection."""
+    """Publish the model as ``folder``, which must not exist yet.
+
+    ``merged`` names stages without their injection; ``precision`` is what it was trained in.
+    """
     from safetensors.torch import save_file
 
     about = {
@@ -105,6 +115,7 @@ def save(
         "inputs": inputs,
         "feature_dim": backbone.feature_dim,
         "merged": list(merged),
+        "precision": precision,
     }
 
     def fill(partial: Path) -> None:
@@ -142,7 +153,7 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
         PluginError: a plugin that it was made with is absent.
     """
     from tlcore.randomness import seeded
-    from tlcore.training.device import accelerator_for
+    from tlcore.training.device import accelerator_for, half_format
     from tlcore.training.network import Upper
 
     folder = model_folder(Path(run))
@@ -165,7 +176,11 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
         ) from error
     upper = Upper(backbone, plan, merged=found.get("merged", ()))
     _load_tensors(folder / TENSORS, backbone, upper)
-    accelerator = accelerator_for(device, recipe.train.precision)
+    precision = recipe.train.precision
+    if precision == "auto":
+        chosen = found.get("precision", "fp32")
+        precision = chosen if chosen == half_format(accelerator_for(device, "fp32").device) else "fp32"
+    accelerator = accelerator_for(device, precision)
     return Model(recipe, task, backbone, upper, accelerator)
 
 

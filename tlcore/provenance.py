@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import SPLITS, Backbone, Plan
 from tlcore.data.examples import Dataset, are_quantities
+from tlcore.features.keys import Namespace, namespace_of, versions_of
+from tlcore.features.readers import Identities, Views
+from tlcore.recipe import Recipe
 from tlcore.weights import digest_of_tensors
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ __all__ = [
     "library_versions",
     "parameter_counts",
     "peak_memory",
+    "state_identities",
+    "state_namespace",
 ]
 
 MOST_CLASSES = 1000
@@ -91,15 +96,50 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return {label: {split: counts[split][label] for split in SPLITS} for label in sorted(everywhere)}
 
 
-def library_versions() -> dict[str, str]:
-    """Return the installed version of everything that tlcore itself requires."""
+def library_versions(distribution: str = "tlcore") -> dict[str, str]:
+    """Return the installed version of everything that a distribution (tlcore itself) requires."""
     found = {}
-    for requirement in metadata.requires("tlcore") or []:
+    for requirement in metadata.requires(distribution) or []:
         name = re.split(r"[^\w.-]", requirement)[0]
         if "extra ==" not in requirement:
             with contextlib.suppress(metadata.PackageNotFoundError):
                 found[name] = metadata.version(name)
     return found
+
+
+def state_namespace(recipe: Recipe, backbone: Backbone, line: int, precision: str, weights: str) -> Namespace:
+    """Describe the states of a recipe's network at a line, by all that decides them besides the example.
+
+    A backbone whose values depend on few packages names them in ``libraries``; otherwise every requirement of the
+    package that brings it counts.
+    """
+    named = getattr(backbone, "libraries", None)
+    libraries = versions_of(("torch", *named)) if named is not None else _behind(backbone)
+    return namespace_of(
+        backbone,
+        line,
+        name=recipe.backbone.name,
+        weights=weights,
+        precision=precision,
+        libraries=libraries,
+    )
+
+
+def _behind(backbone: Backbone) -> dict[str, str]:
+    package = type(backbone).__module__.partition(".")[0]
+    found = versions_of(("torch",))
+    for distribution in metadata.packages_distributions().get(package, []):
+        found |= {distribution: metadata.version(distribution), **library_versions(distribution)}
+    return found
+
+
+def state_identities(recipe: Recipe, dataset: Dataset) -> Identities:
+    """Return what the examples of a run are known by in the store; where it augments, those of training have views."""
+    augment = getattr(recipe.backbone.options, "augment", None)
+    if augment is None:
+        return Identities(dataset.digests)
+    views = Views(recipe.seed, recipe.train.views, frozenset(example.id for example in dataset.split("train")))
+    return Identities(dataset.digests, views, repr(augment))
 
 
 def peak_memory() -> int:

@@ -7,6 +7,7 @@ import csv
 import datetime
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
 
-__all__ = ["RunFolder", "csv_text", "require_free"]
+__all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -30,6 +31,13 @@ def require_free(out: Path) -> None:
         raise UsageError(
             f"{out} exists and is not empty; a run overwrites nothing", hint="name another folder with --out"
         )
+
+
+def is_writable(folder: Path) -> bool:
+    """Say whether a folder can be made, if it is not there, and written to."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 class RunFolder:

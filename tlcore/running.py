@@ -38,7 +38,8 @@ from tlcore.weights import recorded_files
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from tlcore.features.first_pass import StateReader
+    from tlcore.features.first_pass import FirstPass
+    from tlcore.first_passes import FirstPasses
     from tlcore.training.loop import Trainer, Training
 
 __all__ = ["Progress", "Result", "run"]
@@ -187,15 +188,29 @@ class _Run:
         began: float,
     ) -> Result:
         from tlcore.artifact import save
+        from tlcore.first_passes import FirstPasses
         from tlcore.randomness import seeded
         from tlcore.training.checkpoints import Checkpoints
+        from tlcore.training.device import precision_of
         from tlcore.training.loop import Trainer
         from tlcore.training.network import Upper
 
         about = about_backbone(self.plain["backbone"]["name"], backbone, plan)
         frozen = frozen_digest(backbone, plan.freeze_line)
+        passes = FirstPasses(
+            self.recipe,
+            dataset,
+            backbone,
+            own_folder=self.folder / "features",
+            progress=self.progress,
+            tell=self.warn,
+        )
+        if self.recipe.train.precision == "auto":
+            with self.clock.phase("precision"):
+                accelerator = passes.accelerator(accelerator)
         with self.clock.phase("features"):
-            reader = self._first_pass(accelerator, dataset, backbone, plan)
+            found = self._first_pass(passes, accelerator, dataset, plan)
+            reader = found.reader
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
@@ -208,8 +223,8 @@ class _Run:
             metrics |= self._probed(trainer, task, dataset)
         with self.clock.phase("training"):
             if self.recipe.train.lr == "find":
-                found = trainer.find_lr(train)
-                metrics["lr_find"], tables["lr_find"] = found.chosen, found.table()
+                rates = trainer.find_lr(train)
+                metrics["lr_find"], tables["lr_find"] = rates.chosen, rates.table()
             training = self._with_trackers(lambda told: trainer.train(train, validation, checkpoints, told))
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
@@ -219,10 +234,10 @@ class _Run:
         metrics = {**scores, **metrics, "best_epoch": training.best_epoch, "selection": selection}
         with self.clock.phase("saving"):
             merged = upper.merge()
-            save(self.folder / "model", self.recipe, task_state, backbone, upper, kind_of_inputs(dataset), merged)
-        viewed = len(train) * (self._stored_views(plan) - 1)
-        features = {"computed": len(dataset.examples) + viewed if plan.freeze_line else 0, "reused": 0}
-        manifest = self._manifest(accelerator, dataset, about, features)
+            kind, precision = kind_of_inputs(dataset), precision_of(accelerator)
+            save(self.folder / "model", self.recipe, task_state, backbone, upper, kind, merged, precision)
+        features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
+        manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         self._leave(metrics, {**tables, **found_tables}, manifest)
         checkpoints.clear()
         self._tell(
@@ -246,12 +261,6 @@ class _Run:
             self.files.write_table(name, table)
         self.files.write_json("metrics.json", metrics)
         self.files.write_json("manifest.json", manifest)
-
-    def _augments(self) -> bool:
-        return getattr(self.recipe.backbone.options, "augment", None) is not None
-
-    def _stored_views(self, plan: Plan) -> int:
-        return self.recipe.train.views if self._augments() and plan.freeze_line else 1
 
     def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
         """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
@@ -286,32 +295,19 @@ class _Run:
         finally:
             trackers.finish()
 
-    def _first_pass(self, accelerator: Accelerator, dataset: Dataset, backbone: Backbone, plan: Plan) -> StateReader:
-        from tlcore.features.first_pass import Views, first_pass
-
-        phase = "computing features below the line" if plan.freeze_line else "checking every example"
+    def _first_pass(self, passes: FirstPasses, accelerator: Accelerator, dataset: Dataset, plan: Plan) -> FirstPass:
         examples = [example for split in SPLITS for example in dataset.split(split)]
-        reader, problems = first_pass(
-            backbone,
-            plan.freeze_line,
-            examples,
-            accelerator,
-            self.folder / "features",
-            lambda done, total: self.progress(phase, done, total),
-            Views(self.recipe.seed, self.recipe.train.views, frozenset(e.id for e in dataset.split("train")))
-            if self._augments()
-            else None,
-        )
-        found = [*dataset.problems, *problems]
-        self.files.write_problems(found)
-        require_few_problems(found, len(examples) - len(problems), self.recipe.data.max_bad)
-        dataset.drop(problems)
+        found = passes.at(plan.freeze_line, accelerator, examples)
+        problems = [*dataset.problems, *found.problems]
+        self.files.write_problems(problems)
+        require_few_problems(problems, len(examples) - len(found.problems), self.recipe.data.max_bad)
+        dataset.drop(found.problems)
         for split, count in dataset.counts().items():
             if not count:
                 raise DataError(
                     f"no example of the {split} split could be read", where=str(self.folder / "problems.jsonl")
                 )
-        return reader
+        return found
 
     def _evaluated(
         self, trainer: Trainer, task: Task, dataset: Dataset
@@ -349,6 +345,7 @@ class _Run:
         self, accelerator: Accelerator, dataset: Dataset, about: Mapping[str, Any], features: Mapping[str, int]
     ) -> dict[str, Any]:
         from tlcore import __version__
+        from tlcore.training.device import precision_of
 
         return {
             "tlcore": __version__,
@@ -356,7 +353,7 @@ class _Run:
             "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
             "seed": self.recipe.seed,
             "device": str(accelerator.device),
-            "precision": {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision),
+            "precision": precision_of(accelerator),
             "backbone": about,
             "data": {"digest": data_digest(dataset)},
             "counts": dataset.counts(),
@@ -380,7 +377,7 @@ def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:
     """
     import torch
 
-    from tlcore.features.first_pass import FEATURES
+    from tlcore.features.frozen import FEATURES
     from tlcore.randomness import generator
 
     with contextlib.suppress(UnreadableError):

@@ -68,6 +68,9 @@ class Layer(nn.Module):
 class Bert(Backbone):
     """Texts in, one vector for each out."""
 
+    libraries = ("transformers", "tokenizers")
+    """Whose versions decide what the tokens and the stages give."""
+
     def __init__(self, options: BertOptions | MiniLMOptions, checkpoint: Checkpoint) -> None:
         config = checkpoint.config
         names = ["embeddings", *(f"encoder.{n}" for n in range(config["num_hidden_layers"]))]
@@ -108,6 +111,7 @@ class Bert(Backbone):
         )
         self.lora_targets = {name: ATTENTION for name in self.stages if name != "embeddings"}
         self.preparation: Mapping[str, Any] = {
+            "network": {key: value for key, value in config.items() if key != "num_hidden_layers"},
             "tokenizer": self._reader.digest,
             "max_length": max_length,
             "prefix": prefix,

@@ -49,7 +49,7 @@ def test_json_is_all_that_stands_on_standard_output(tl):
     assert done.exit_code == 0, done.stderr
     answer = json.loads(done.stdout)
     assert set(answer) == {"run", "metrics", "seconds", "features"}
-    assert answer["features"] == {"computed": 240, "reused": 0}
+    assert answer["features"].items() >= {"computed": 240, "reused": 0}.items()
     assert Path(answer["run"], "metrics.json").is_file()
     assert answer["metrics"]["test"]["macro_f1"] > 0.8
 

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from tlcore import Example, NumericError, UnreadableError
-from tlcore.features.first_pass import first_pass
+from tlcore import Example, NumericError, ResourceError, UnreadableError
+from tlcore.data.identity import content_digest
+from tlcore.features.first_pass import Storing, first_pass
+from tlcore.features.keys import namespace_of
+from tlcore.features.readers import Identities
 from tlcore.training.device import accelerator_for
 
 
@@ -28,6 +31,7 @@ class Numbers:
     """A backbone over single numbers from 1 on; a negative one cannot be read, a huge one overflows."""
 
     feature_dim = 4
+    preparation = {}  # noqa: RUF012
 
     def __init__(self):
         self.stages = {"one": Counting(), "two": Counting()}
@@ -45,52 +49,133 @@ def numbers(count, first=1):
     return [Example(id=str(n), input=n) for n in range(first, first + count)]
 
 
+def passed(backbone, line, examples, root, **storing):
+    """Return what a first pass over a store in this folder gives."""
+    namespace = namespace_of(backbone, line, name="numbers", weights="w", precision="fp32", libraries={})
+    identities = Identities({example.id: content_digest(example.input) for example in examples})
+    accelerator = accelerator_for("cpu", "fp32")
+    return first_pass(backbone, line, examples, accelerator, Storing(root, namespace, **storing), identities)
+
+
 def test_every_example_is_computed_once(tmp_path):
     backbone = Numbers()
-    reader, problems = first_pass(backbone, 1, numbers(50), accelerator_for("cpu", "fp32"), tmp_path)
+    found = passed(backbone, 1, numbers(50), tmp_path)
     seen = backbone.stages["one"].seen
     del seen[0]  # rows that fill up a batch
     assert seen == Counter(range(1, 51))
     assert not backbone.stages["two"].seen
-    assert not problems
+    assert not found.problems
     expected = backbone.stages["one"]({"hidden": torch.tensor([[7.0, 0, 0, 1]])})["hidden"]
-    assert torch.allclose(reader.batch(["7"])["hidden"], expected)
+    assert torch.allclose(found.reader.batch(["7"])["hidden"], expected)
 
 
 def test_above_the_last_stage_the_pooled_features_are_kept(tmp_path):
-    reader, _ = first_pass(Numbers(), 2, numbers(5), accelerator_for("cpu", "fp32"), tmp_path)
+    reader = passed(Numbers(), 2, numbers(5), tmp_path).reader
     assert reader.batch(["1", "5"])["features"].shape == (2, 4)
 
 
 def test_a_value_does_not_depend_on_its_companions(tmp_path):
     torch.manual_seed(0)
     backbone = Numbers()
-    accelerator = accelerator_for("cpu", "fp32")
-    many, _ = first_pass(backbone, 2, numbers(37), accelerator, tmp_path / "many")
-    few, _ = first_pass(backbone, 2, numbers(3, first=20), accelerator, tmp_path / "few")
+    many = passed(backbone, 2, numbers(37), tmp_path / "many").reader
+    few = passed(backbone, 2, numbers(3, first=20), tmp_path / "few").reader
     assert torch.equal(many.batch(["20", "22"])["features"], few.batch(["20", "22"])["features"])
 
 
 def test_unreadable_examples_are_listed_and_the_rest_is_kept(tmp_path):
     examples = [*numbers(40), Example(id="bad", input=-1), *numbers(9, first=100)]
-    reader, problems = first_pass(Numbers(), 1, examples, accelerator_for("cpu", "fp32"), tmp_path)
-    assert [(problem.id, problem.reason) for problem in problems] == [("bad", "it is negative")]
-    assert reader.batch(["104"])["hidden"].shape == (1, 4)
+    found = passed(Numbers(), 1, examples, tmp_path)
+    assert [(problem.id, problem.reason) for problem in found.problems] == [("bad", "it is negative")]
+    assert found.reader.batch(["104"])["hidden"].shape == (1, 4)
 
 
 def test_with_the_line_at_the_bottom_everything_is_still_read_beforehand(tmp_path):
     backbone = Numbers()
-    reader, problems = first_pass(
-        backbone, 0, [*numbers(3), Example(id="bad", input=-1)], accelerator_for("cpu", "fp32"), tmp_path
-    )
-    assert [problem.id for problem in problems] == ["bad"]
+    found = passed(backbone, 0, [*numbers(3), Example(id="bad", input=-1)], tmp_path)
+    assert [problem.id for problem in found.problems] == ["bad"]
     assert not backbone.stages["one"].seen
-    assert reader.batch(["2"])["hidden"][0, 0] == 2
+    assert found.reader.batch(["2"])["hidden"][0, 0] == 2
 
 
 def test_a_value_that_is_not_finite_stops_with_the_example(tmp_path):
     backbone = Numbers()
     nn.init.constant_(backbone.stages["one"].linear.weight, 1e30)
     with pytest.raises(NumericError) as caught:
-        first_pass(backbone, 1, [Example(id="huge", input=10**30)], accelerator_for("cpu", "fp32"), tmp_path)
+        passed(backbone, 1, [Example(id="huge", input=10**30)], tmp_path)
     assert caught.value.where == "example huge"
+
+
+def test_a_second_pass_computes_nothing_whatever_the_names(tmp_path):
+    first = passed(Numbers(), 1, numbers(40), tmp_path)
+    backbone = Numbers()
+    renamed = [Example(id=f"renamed {example.id}", input=example.input) for example in numbers(40)]
+    again = passed(backbone, 1, renamed, tmp_path)
+    assert (first.computed, first.reused) == (40, 0)
+    assert (again.computed, again.reused) == (0, 40)
+    assert not backbone.stages["one"].seen
+    assert torch.equal(first.reader.batch(["7"])["hidden"], again.reader.batch(["renamed 7"])["hidden"])
+
+
+def test_one_changed_example_is_one_miss(tmp_path):
+    passed(Numbers(), 1, numbers(40), tmp_path)
+    changed = [Example(id=example.id, input=999 if example.id == "7" else example.input) for example in numbers(40)]
+    again = passed(Numbers(), 1, changed, tmp_path)
+    assert (again.computed, again.reused) == (1, 39)
+
+
+def test_equal_contents_are_computed_once(tmp_path):
+    backbone = Numbers()
+    found = passed(backbone, 1, [Example(id=str(n), input=5) for n in range(10)], tmp_path)
+    assert found.computed == 1
+    assert backbone.stages["one"].seen[5] == 1
+
+
+@pytest.mark.parametrize("line", [1, 2])
+def test_unstored_states_have_the_bits_of_stored_ones(tmp_path, line):
+    torch.manual_seed(1)
+    backbone = Numbers()
+    stored = passed(backbone, line, numbers(40), tmp_path / "store").reader
+    unstored = passed(backbone, line, numbers(40), tmp_path / "none", mode="never").reader
+    ids = ["3", "17", "3", "40"]
+    assert not (tmp_path / "none").exists()
+    for name, values in stored.batch(ids).items():
+        assert torch.equal(unstored.batch(ids)[name], values)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_shard_is_never_used_and_computed_again(tmp_path, damage):
+    first = passed(Numbers(), 1, numbers(40), tmp_path)
+    expected = first.reader.batch(["7"])["hidden"].clone()
+    (shard,) = tmp_path.rglob("*.safetensors")
+    raw = bytearray(shard.read_bytes())
+    raw[-20] ^= 1
+    shard.unlink()  # what is mapped stays as it is
+    shard.write_bytes(bytes(raw) if damage == "flip" else bytes(raw[:-100]))
+    torch.manual_seed(0)
+    backbone = Numbers()
+    told = []
+    namespace = namespace_of(backbone, 1, name="numbers", weights="w", precision="fp32", libraries={})
+    identities = Identities({example.id: content_digest(example.input) for example in numbers(40)})
+    accelerator = accelerator_for("cpu", "fp32")
+    again = first_pass(
+        backbone, 1, numbers(40), accelerator, Storing(tmp_path, namespace), identities, tell=told.append
+    )
+    assert again.computed == 40
+    assert any("damaged" in text for text in told)
+    assert again.reader.batch(["7"])["hidden"].shape == expected.shape
+
+
+def test_a_state_too_many_for_the_disk_is_not_stored_or_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tlcore.features.first_pass.free_bytes", lambda folder: 100)
+    found = passed(Numbers(), 1, numbers(40), tmp_path / "auto")
+    assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    with pytest.raises(ResourceError, match="are free"):
+        passed(Numbers(), 1, numbers(40), tmp_path / "always", mode="always")
+
+
+def test_with_the_line_at_the_bottom_a_second_run_prepares_nothing_beforehand(tmp_path):
+    passed(Numbers(), 0, numbers(5), tmp_path)
+    backbone = Numbers()
+    backbone.prepare = None  # whoever calls it fails
+    assert passed(backbone, 0, numbers(5), tmp_path).problems == []

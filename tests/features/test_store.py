@@ -5,18 +5,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcore.features.keys import Namespace
 from tlcore.features.store import FeatureStore
+
+SOME = Namespace({"network": "some"})
+
+
+def key(number):
+    return number.to_bytes(32, "big")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64])
 def test_rows_come_back_bit_for_bit_in_any_order(tmp_path, dtype):
     rows = {str(n): torch.randn(4, 2).to(dtype) for n in range(9)}
-    store = FeatureStore(tmp_path / "store", [])
+    store = FeatureStore(tmp_path, SOME, shard_bytes=100)
     for id_, row in rows.items():
-        store.add(id_, {"hidden": row, "other": torch.tensor(int(id_))})
-    store.finish()
-    batch = store.batch(["7", "0", "3"])
-    assert len(store) == 9
+        store.add(key(int(id_)), {"hidden": row, "other": torch.tensor(int(id_))}, [])
+    store.flush()
+    assert store.look([key(n) for n in range(10)]) == {key(9)}
+    batch = store.batch([key(7), key(0), key(3)])
+    assert len(list(tmp_path.rglob("*.safetensors"))) > 1
     assert torch.equal(batch["hidden"], torch.stack([rows["7"], rows["0"], rows["3"]]))
     assert batch["other"].tolist() == [7, 0, 3]
 
@@ -24,21 +32,15 @@ def test_rows_come_back_bit_for_bit_in_any_order(tmp_path, dtype):
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=20), st.randoms())
 def test_ragged_rows_keep_their_places_and_nothing_more(tmp_path_factory, lengths, random):
-    store = FeatureStore(tmp_path_factory.mktemp("store"), ["hidden"])
+    store = FeatureStore(tmp_path_factory.mktemp("store"), SOME, shard_bytes=200)
     rows = [torch.rand(length, 3) + 1 for length in lengths]
     for n, row in enumerate(rows):
-        store.add(str(n), {"hidden": row})
-    store.finish()
+        store.add(key(n), {"hidden": row}, ["hidden"])
+    store.flush()
+    assert not store.look([key(n) for n in range(len(rows))])
     order = random.sample(range(len(rows)), len(rows))
-    batch = store.batch([str(n) for n in order])
+    batch = store.batch([key(n) for n in order])
     for place, n in enumerate(order):
         assert torch.equal(batch["hidden"][place, : lengths[n]], rows[n])
         assert batch["mask"][place].sum() == lengths[n]
         assert not batch["hidden"][place, lengths[n] :].any()
-
-
-def test_a_row_of_another_shape_is_refused(tmp_path):
-    store = FeatureStore(tmp_path / "store", [])
-    store.add("a", {"hidden": torch.zeros(3)})
-    with pytest.raises(ValueError, match="hidden of b"):
-        store.add("b", {"hidden": torch.zeros(4)})

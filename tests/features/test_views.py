@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from tlcore import Example, UnreadableError
-from tlcore.features.first_pass import Views, first_pass
+from tlcore.data.identity import content_digest
+from tlcore.features.first_pass import Storing, first_pass
+from tlcore.features.keys import namespace_of
+from tlcore.features.readers import Identities, Views
 from tlcore.training.device import accelerator_for
 
 
@@ -24,6 +27,7 @@ class Shifted:
     """Numbers from 1 on; a view adds its number in hundredths. One of them cannot be read."""
 
     feature_dim = 1
+    preparation = {}  # noqa: RUF012
 
     def __init__(self):
         self.stages = {"one": Times(), "two": Times()}
@@ -46,8 +50,12 @@ VIEWS = Views(seed=3, count=4, ids=frozenset("123"))
 
 def passed(tmp_path, line, examples=EXAMPLES):
     backbone = Shifted()
-    reader, problems = first_pass(backbone, line, examples, accelerator_for("cpu", "fp32"), tmp_path, views=VIEWS)
-    return backbone, reader, problems
+    namespace = namespace_of(backbone, line, name="shifted", weights="w", precision="fp32", libraries={})
+    identities = Identities({example.id: content_digest(example.input) for example in examples}, VIEWS)
+    found = first_pass(
+        backbone, line, examples, accelerator_for("cpu", "fp32"), Storing(tmp_path, namespace), identities
+    )
+    return backbone, found.reader, found.problems
 
 
 def value(reader, id_, epoch):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from tlcore.contracts import State
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["MASK", "Buckets", "ragged_names", "stacked", "unstacked"]
+__all__ = ["MASK", "Buckets", "length_of", "ragged_names", "stacked", "unstacked"]
 
 MASK = "mask"
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 PLACES_IN_A_BATCH = 4096
 ROWS_WITHOUT_LENGTH = 16
+ON_GPU = 8
+"""So many times as many rows keep a GPU busy."""
 
 Tag = TypeVar("Tag")
 
@@ -40,6 +39,11 @@ def unstacked(state: State) -> list[State]:
         {**{name: state[name][n][marked[n]] for name in ragged}, **{name: state[name][n] for name in plain}}
         for n in range(rows)
     ]
+
+
+def length_of(row: State, ragged: Sequence[str]) -> int:
+    """Return how many places a row has, 0 where it is not ragged."""
+    return len(row[ragged[0]]) if ragged else 0
 
 
 def stacked(rows: Sequence[State], ragged: Sequence[str], *, length: int | None = None, count: int = 0) -> State:
@@ -73,8 +77,9 @@ class Buckets(Generic[Tag]):
     So a row's value does not depend on which other rows were computed with it.
     """
 
-    def __init__(self, ragged: Sequence[str]) -> None:
+    def __init__(self, ragged: Sequence[str], *, on_gpu: bool = False) -> None:
         self.ragged = list(ragged)
+        self._times = ON_GPU if on_gpu else 1
         self._waiting: dict[tuple[object, ...], list[tuple[Tag, State]]] = {}
 
     def add(self, tag: Tag, row: State) -> Iterator[tuple[list[Tag], State]]:
@@ -83,7 +88,7 @@ class Buckets(Generic[Tag]):
         key = (length, *((name, tuple(t.shape)) for name, t in sorted(row.items()) if name not in self.ragged))
         members = self._waiting.setdefault(key, [])
         members.append((tag, row))
-        if len(members) == rows_for(length):
+        if len(members) == self._times * rows_for(length):
             yield self._batch(key)
 
     def rest(self) -> Iterator[tuple[list[Tag], State]]:
@@ -95,7 +100,9 @@ class Buckets(Generic[Tag]):
         members = self._waiting.pop(key)
         length = key[0] if isinstance(key[0], int) else None
         rows = [row for _, row in members]
-        return [tag for tag, _ in members], stacked(rows, self.ragged, length=length, count=rows_for(length))
+        return [tag for tag, _ in members], stacked(
+            rows, self.ragged, length=length, count=self._times * rows_for(length)
+        )
 
     def _length(self, row: State) -> int | None:
         if not self.ragged:

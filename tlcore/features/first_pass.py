@@ -1,95 +1,59 @@
-"""The first pass: each example once through preparation and the frozen stages."""
+"""The first pass: what the store lacks of the states at the line is computed, once for each example."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from tlcore.contracts import Backbone, Example, Problem, State, View
-from tlcore.errors import DataError, NumericError, UnreadableError
-from tlcore.features.batching import Buckets, ragged_names, unstacked
-from tlcore.features.store import FeatureStore
-from tlcore.randomness import derived_seed
+from tlcore.contracts import Backbone, Example, Problem, State
+from tlcore.errors import ResourceError
+from tlcore.features.claims import claimed
+from tlcore.features.frozen import FrozenPart, Wanted, prepared
+from tlcore.features.keys import Namespace
+from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
+from tlcore.features.store import FeatureStore, free_bytes
+from tlcore.notes import note
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import nn
 
-__all__ = [
-    "FEATURES",
-    "FreshStates",
-    "StateReader",
-    "StoredViews",
-    "Views",
-    "first_pass",
-    "lower_part",
-    "prepared",
-]
+__all__ = ["FirstPass", "Storing", "first_pass", "made_on"]
 
-FEATURES = "features"
-"""The one tensor of a state above the last stage: what ``pool`` returned."""
-PREPARED_AT_ONCE = 32
+FREE_SHARE = 0.9
+"""More than this share of the free disk is never filled."""
+MEASURED = 32
+"""After so many states it is known what one costs."""
+SLOW_DISK = 100e6
+"""Bytes per second that any disk reads; only where that is slower than computing is the disk measured."""
+PROBE_BYTES = 32 * 2**20
+MOST_ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Views:
-    """Which examples are augmented, and in how many stored versions where something lies below them."""
+class Storing:
+    """Where states are kept, what they are known by there, and whether they are kept at all."""
 
-    seed: int
-    count: int
-    ids: frozenset[str]
-
-    def number(self, id_: str, epoch: int) -> int:
-        """Return which stored version an example has in an epoch: one after the other, from a start of its own."""
-        return (derived_seed(self.seed, "view", id_) + epoch) % self.count
+    root: Path
+    namespace: Namespace
+    mode: Literal["auto", "always", "never"] = "auto"
+    passes: int = 2
+    """How often training will read each state."""
 
 
-class StateReader(Protocol):
-    """States at the line, by example id."""
+@dataclass
+class FirstPass:
+    """What the first pass gave: where to read, what was unreadable, and what it cost."""
 
-    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Return the states of these examples as one batch; with an epoch, its augmented versions if there are any."""
-        ...
-
-
-class FreshStates:
-    """States at the bottom line: nothing lies below, so each is prepared anew whenever it is read."""
-
-    def __init__(self, backbone: Backbone, examples: Mapping[str, Example], views: Views | None = None) -> None:
-        self._backbone = backbone
-        self._examples = examples
-        self._views = views
-
-    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Prepare these examples as one batch."""
-        view = View(self._views.seed, epoch) if self._views is not None and epoch is not None else None
-        try:
-            return self._backbone.prepare([self._examples[id_] for id_ in ids], view)
-        except UnreadableError as error:
-            raise DataError(
-                f"an example that could be read a moment ago cannot be read now: {error}",
-                where=f"one of: {', '.join(ids)}",
-                hint="keep the data unchanged while a run reads it",
-            ) from error
-
-
-class StoredViews:
-    """Stored states of which the augmented examples have several, read in turn."""
-
-    def __init__(self, store: FeatureStore, views: Views) -> None:
-        self._store = store
-        self._views = views
-
-    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Return the versions that belong to the epoch; without one, the first."""
-        return self._store.batch([self._key(id_, epoch) for id_ in ids])
-
-    def _key(self, id_: str, epoch: int | None) -> str:
-        if id_ not in self._views.ids:
-            return id_
-        return _key(id_, self._views.number(id_, epoch) if epoch is not None else 0)
+    reader: StateReader
+    problems: list[Problem] = field(default_factory=list)
+    computed: int = 0
+    reused: int = 0
+    stored_bytes: int = 0
 
 
 def first_pass(
@@ -97,139 +61,221 @@ def first_pass(
     line: int,
     examples: Sequence[Example],
     accelerator: Accelerator,
-    folder: Path,
+    storing: Storing,
+    identities: Identities,
+    *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    views: Views | None = None,
-) -> tuple[StateReader, list[Problem]]:
-    """Compute what lies below the line for every example, once; return where to read it and what was unreadable.
+    tell: Callable[[str], None] = lambda text: None,
+) -> FirstPass:
+    """Compute what the store lacks of the states at the line; return where to read them and what was unreadable.
 
-    With ``views``, the examples that they name are computed in each augmented version instead of as they are. With the
-    line at the bottom every example is prepared all the same, so that nothing unreadable is met in training.
+    With the line at the bottom nothing is computed, but every example is prepared once, so that nothing unreadable is
+    met in training; that it could be read is remembered, and of a text its tokens.
 
     Raises:
         NumericError: a state that is not finite.
+        ResourceError: the disk is full.
     """
-    import torch
-    from accelerate.utils import send_to_device
-
-    problems: list[Problem] = []
-    if line == 0:
-        for _ in prepared(backbone, examples, problems, progress):
-            pass
-        return FreshStates(backbone, {example.id: example for example in examples}, views), problems
-    rows = _rows(backbone, examples, problems, progress, views)
-    lower = accelerator.prepare_model(lower_part(backbone, line), evaluation_mode=True).eval()
-    store: FeatureStore | None = None
-    with torch.inference_mode():
-        for ids, state in _batches(rows):
-            computed = {name: tensor.cpu() for name, tensor in lower(send_to_device(state, accelerator.device)).items()}
-            store = store or FeatureStore(folder, ragged_names(computed))
-            for id_, row in zip(ids, unstacked(computed), strict=False):  # rows that fill up have no id
-                _require_finite(id_, row)
-                store.add(id_, row)
-    store = store or FeatureStore(folder, [])
-    store.finish()
-    return (StoredViews(store, views) if views is not None else store), problems
+    return _Pass(backbone, line, examples, accelerator, storing, identities, progress, tell).run()
 
 
-def _key(id_: str, number: int) -> str:
-    return f"{id_}\0{number}"
+class _Pass:
+    """The state of one first pass."""
 
+    def __init__(
+        self,
+        backbone: Backbone,
+        line: int,
+        examples: Sequence[Example],
+        accelerator: Accelerator,
+        storing: Storing,
+        identities: Identities,
+        progress: Callable[[int, int], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._backbone = backbone
+        self._line = line
+        self._examples = {example.id: example for example in examples}
+        self._accelerator = accelerator
+        self._storing = storing
+        self._identities = identities if line else Identities(identities.digests)
+        self._views_at_bottom = None if line else identities.views
+        self._progress = progress
+        self._tell = tell
+        self._unreadable: dict[bytes, str] = {}
+        self._computed = 0
+        self._store = FeatureStore(storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell)
 
-def _rows(
-    backbone: Backbone,
-    examples: Sequence[Example],
-    problems: list[Problem],
-    progress: Callable[[int, int], None],
-    views: Views | None,
-) -> Iterator[tuple[str, State, list[str]]]:
-    """Yield the prepared rows of all examples, those with views under a key for each of their versions."""
-    if views is None:
-        yield from prepared(backbone, examples, problems, progress)
-        return
-    viewed = [example for example in examples if example.id in views.ids]
-    plain = [example for example in examples if example.id not in views.ids]
-    total = len(plain) + views.count * len(viewed)
-    yield from prepared(backbone, plain, problems, lambda done, _: progress(done, total))
-    for number in range(views.count):
-        unreadable = {problem.id for problem in problems}
-        readable = [example for example in viewed if example.id not in unreadable]
-        passed = len(plain) + number * len(viewed)
-        rows = prepared(
-            backbone,
-            readable,
-            problems,
-            lambda done, _, passed=passed: progress(passed + done, total),  # type: ignore[misc]
-            View(views.seed, number),
+    def run(self) -> FirstPass:
+        wanted: dict[bytes, Wanted] = {}
+        members: dict[bytes, list[str]] = {}
+        for example in self._examples.values():
+            for one in self._identities.wanted(example):
+                wanted[one.key] = one
+                members.setdefault(one.key, []).append(example.id)
+        if self._storing.mode == "never":
+            self._check(wanted)
+            return self._result(wanted, members, RecomputedStates, reused=0)
+        missing = self._store.look(wanted)
+        reused = len(wanted) - len(missing)
+        if missing:
+            where = f"below {self._line_name()}" if self._line else "of the input"
+            self._tell(f"feature store: states {where}: {len(missing)} to compute, {reused} are stored already")
+        try:
+            self._fill_together(wanted, missing)
+        except _DoesNotPayError as reason:
+            note(str(reason))
+            self._check({key: one for key, one in wanted.items() if key in self._store.look(wanted)})
+            return self._result(wanted, members, RecomputedStates, reused=reused)
+        return self._result(wanted, members, StoredStates, reused=reused)
+
+    def _fill_together(self, wanted: Mapping[bytes, Wanted], missing: set[bytes]) -> None:
+        """Fill the store, each process a share of what is missing."""
+        world, rank = self._accelerator.num_processes, self._accelerator.process_index
+        if world > 1:
+            self._fill(wanted, {key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
+            self._share_unreadable()
+            missing = self._store.look(wanted) - self._unreadable.keys()
+        self._fill(wanted, missing)
+
+    def _share_unreadable(self) -> None:
+        from accelerate.utils import gather_object
+
+        self._unreadable = dict(gather_object(list(self._unreadable.items())))
+
+    def _fill(self, wanted: Mapping[bytes, Wanted], missing: set[bytes]) -> None:
+        for _ in range(MOST_ROUNDS):
+            if not missing:
+                return
+            with claimed(self._store.folder / "claims", missing) as (mine, others):
+                mine = self._store.look(mine)
+                self._compute([one for key, one in wanted.items() if key in mine])
+            for other in others:
+                self._tell(f"feature store: waiting for {other.owner}, which computes {len(other.keys)} states")
+                other.wait()
+            missing = self._store.look(missing) - self._unreadable.keys()
+        raise ResourceError(
+            f"{len(missing)} states vanish from the feature store whenever they are written",
+            where=str(self._store.folder),
+            hint="name a sound disk by TL_CACHE, or use `--set features.store=never`",
         )
-        for id_, row, ragged in rows:
-            yield _key(id_, number), row, ragged
 
-
-def lower_part(backbone: Backbone, line: int) -> nn.Module:
-    """Return the stages below the line as one module, state to state; above the last stage, pooling belongs to it."""
-    from torch import nn
-
-    class Lower(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stages = nn.ModuleList(list(backbone.stages.values())[:line])
-
-        def forward(self, state: State) -> State:
-            for stage in self.stages:
-                state = stage(state)
-            return {FEATURES: backbone.pool(state).float()} if line == len(backbone.stages) else state
-
-    return Lower().requires_grad_(False)
-
-
-def prepared(
-    backbone: Backbone,
-    examples: Sequence[Example],
-    problems: list[Problem],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    view: View | None = None,
-) -> Iterator[tuple[str, State, list[str]]]:
-    """Yield id, prepared row and ragged names for each readable example; add the others to ``problems``."""
-    for start in range(0, len(examples), PREPARED_AT_ONCE):
-        chunk = examples[start : start + PREPARED_AT_ONCE]
-        for readable, state in _readable(backbone, chunk, problems, view):
-            ragged = ragged_names(state)
-            for example, row in zip(readable, unstacked(state), strict=True):
-                yield example.id, row, ragged
-        progress(start + len(chunk), len(examples))
-
-
-def _readable(
-    backbone: Backbone, chunk: Sequence[Example], problems: list[Problem], view: View | None
-) -> Iterator[tuple[Sequence[Example], State]]:
-    try:
-        yield chunk, backbone.prepare(chunk, view)
-    except UnreadableError as error:
-        if len(chunk) == 1:
-            problems.append(Problem(chunk[0].id, str(error)))
+    def _compute(self, wanted: Sequence[Wanted]) -> None:
+        if not wanted:
             return
-        middle = len(chunk) // 2
-        yield from _readable(backbone, chunk[:middle], problems, view)
-        yield from _readable(backbone, chunk[middle:], problems, view)
+        if not self._line:
+            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress):
+                self._store.add(one.key, row if ragged else {}, ragged)
+                self._computed += 1
+            self._store.flush()
+            return
+        began = time.perf_counter()
+        frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+        sized = False
+        for one, row, ragged in frozen.states(wanted, self._refuse, self._progress):
+            self._store.add(one.key, row, ragged)
+            self._computed += 1
+            if not sized and self._computed >= MEASURED:
+                sized = True
+                self._require_worth(row, time.perf_counter() - began, len(wanted))
+        self._store.flush()
+
+    def _require_worth(self, row: State, seconds: float, count: int) -> None:
+        """Tell what will be stored, and stop storing where the disk is too small or slower than the network.
+
+        Raises:
+            ResourceError: it must be stored, and does not fit.
+        """
+        size = sum(tensor.numel() * tensor.element_size() for tensor in row.values())
+        each = seconds / self._computed
+        needed, free = size * count, free_bytes(self._store.folder)
+        self._tell(
+            f"feature store: about {_readable(needed)} to write, {each * count:.0f} s to compute; "
+            f"{_readable(free)} are free in {self._storing.root}"
+        )
+        if needed > FREE_SHARE * free:
+            what = f"the states below {self._line_name()} need {_readable(needed)}, and {_readable(free)} are free"
+            if self._storing.mode == "always":
+                raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
+            raise _DoesNotPayError(f"{what}: they are computed again in each epoch")
+        if self._storing.mode == "auto" and size / SLOW_DISK > each:
+            speed = _written_per_second(self._store.folder)
+            if size / speed > each * (self._storing.passes - 1):
+                raise _DoesNotPayError(
+                    f"states of {_readable(size)} take longer to read at {_readable(speed)}/s than to compute "
+                    f"({each * 1000:.1f} ms): they are computed again in each epoch"
+                )
+
+    def _check(self, wanted: Mapping[bytes, Wanted]) -> None:
+        for _ in prepared(self._backbone, list(wanted.values()), self._refuse, self._progress):
+            pass
+
+    def _refuse(self, one: Wanted, reason: str) -> None:
+        self._unreadable[one.key] = reason
+
+    def _result(
+        self,
+        wanted: Mapping[bytes, Wanted],
+        members: Mapping[bytes, Sequence[str]],
+        kind: type[StoredStates] | type[RecomputedStates],
+        *,
+        reused: int,
+    ) -> FirstPass:
+        problems = {
+            id_: Problem(id_, self._unreadable[key])
+            for key in wanted
+            if key in self._unreadable
+            for id_ in members[key]
+        }
+        reader: StateReader
+        if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
+            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom)
+        elif kind is StoredStates:
+            reader = StoredStates(self._store, self._examples, self._identities)
+        else:
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            reader = RecomputedStates(frozen, self._examples, self._identities)
+        counted = bool(self._line)
+        return FirstPass(
+            reader,
+            list(problems.values()),
+            computed=self._computed if counted else 0,
+            reused=reused if counted else 0,
+            stored_bytes=self._store.stored_bytes,
+        )
+
+    def _line_name(self) -> str:
+        names = list(self._backbone.stages)
+        return names[self._line] if self._line < len(names) else "the head"
 
 
-def _batches(rows: Iterator[tuple[str, State, list[str]]]) -> Iterator[tuple[list[str], State]]:
-    buckets: Buckets[str] | None = None
-    for id_, row, ragged in rows:
-        buckets = buckets or Buckets(ragged)
-        yield from buckets.add(id_, row)
-    if buckets is not None:
-        yield from buckets.rest()
-
-
-def _require_finite(id_: str, row: State) -> None:
+def made_on(accelerator: Accelerator) -> str:
+    """Name the kind of machine that computes: values of another may differ in the last digits."""
     import torch
 
-    for name, tensor in row.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NumericError(
-                f"the frozen network gave a value that is not finite ({name})",
-                where=f"example {id_}",
-                hint="try `--set train.precision=fp32`, and look at this example",
-            )
+    if accelerator.device.type == "cuda":
+        return torch.cuda.get_device_name(accelerator.device)
+    return f"a processor with {torch.backends.cpu.get_cpu_capability()}"
+
+
+class _DoesNotPayError(Exception):
+    """Storing costs more than computing again; the message says why."""
+
+
+def _written_per_second(folder: Path) -> float:
+    """Write and remove 32 MB; return bytes per second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    return PROBE_BYTES / (time.perf_counter() - began)
+
+
+def _readable(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

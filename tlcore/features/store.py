@@ -1,94 +1,153 @@
-"""The states of one run at the line, by example id: written once, memory-mapped, ragged where they have a mask."""
+"""The feature store: the states of one network at one line, kept for every run of the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from io import BufferedWriter
-from math import prod
+import json
+import os
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcore.contracts import State
+from tlcore.errors import ResourceError
 from tlcore.features.batching import stacked
+from tlcore.features.keys import Namespace
+from tlcore.features.shards import SHARD_BYTES, DamagedShard, Shard, ShardWriter, open_shard, shard_files, shard_keys
+from tlcore.publishing import publish_file
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-__all__ = ["FeatureStore"]
+__all__ = ["ABOUT", "FeatureStore", "folder_of", "free_bytes"]
+
+ABOUT = "about.json"
+DIGITS = 32
+"""So many digits of a namespace's digest name its folder."""
 
 
-@dataclass
-class _Column:
-    """One named tensor of all rows, end to end in one file."""
-
-    file: BufferedWriter
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    """Shape of a row; a ragged row's first dimension is left out."""
-    starts: list[int] = field(default_factory=lambda: [0])
-    """Where each row begins, counted in places of ``shape``."""
-    values: Tensor | None = None
+def folder_of(root: Path, namespace: Namespace) -> Path:
+    """Return where a namespace lies below the root of the store."""
+    return root / namespace.digest[:DIGITS]
 
 
 class FeatureStore:
-    """States by example id; fill it with ``add``, then ``finish``, then read batches with ``batch``."""
+    """Finds states by key, takes new ones, and reads batches; several processes may use one folder at a time."""
 
-    def __init__(self, folder: Path, ragged: Sequence[str]) -> None:
-        self._folder = folder
-        self._ragged = list(ragged)
-        self._columns: dict[str, _Column] = {}
-        self._row_of: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        root: Path,
+        namespace: Namespace,
+        *,
+        made_on: str = "",
+        tell: Callable[[str], None] = lambda text: None,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        self.folder = folder_of(root, namespace)
+        self._namespace = namespace
+        self._made_on = made_on
+        self._tell = tell
+        self._shard_bytes = shard_bytes
+        self._shards: list[Shard] = []
+        self._seen: set[str] = set()
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._writer = ShardWriter(self.folder, made_on)
+        self.stored_bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._row_of)
+    def look(self, wanted: Collection[bytes]) -> set[bytes]:
+        """Map what is there of the wanted states, and return the keys of those that are not.
 
-    def add(self, id_: str, row: State) -> None:
-        """Append the state of one example."""
-        import torch
-
-        for name, tensor in row.items():
-            shape = tuple(tensor.shape[1:] if name in self._ragged else tensor.shape)
-            if name not in self._columns:
-                file = (self._folder / f"{len(self._columns)}.bin").open("wb")
-                self._columns[name] = _Column(file, tensor.dtype, shape)
-            column = self._columns[name]
-            if (column.dtype, column.shape) != (tensor.dtype, shape):
-                raise ValueError(f"{name} of {id_} is {tensor.dtype} {shape}, not {column.dtype} {column.shape}")
-            column.file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            column.starts.append(column.starts[-1] + (len(tensor) if name in self._ragged else 1))
-        self._row_of[id_] = len(self._row_of)
-
-    def finish(self) -> None:
-        """Close the files and map them into memory."""
-        import torch
-
-        for column in self._columns.values():
-            column.file.close()
-            size = column.starts[-1] * prod(column.shape)
-            flat = torch.from_file(str(column.file.name), size=size, dtype=column.dtype) if size else torch.empty(0)
-            column.values = flat.view(column.starts[-1], *column.shape)
-
-    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Return the states of these examples as one batch, padded with zeros as far as the longest needs.
-
-        They are the same in every epoch.
+        A damaged shard is taken away and told of; its states count as absent.
         """
-        import torch
+        missing = {key for key in wanted if key not in self._places}
+        for path in shard_files(self.folder) if missing else ():
+            if path.name not in self._seen:
+                self._take(path, missing)
+        return missing
 
-        rows = [self._row_of[id_] for id_ in ids]
-        columns = {name: (column, column.values) for name, column in self._columns.items()}
-        if not self._ragged:
-            index = torch.tensor(rows)
-            return {name: values[index] for name, (_, values) in columns.items() if values is not None}
-        found = []
-        for row in rows:
-            state = {}
-            for name, (column, values) in columns.items():
-                assert values is not None, "finish() comes before batch()"
-                part = values[column.starts[row] : column.starts[row + 1]]
-                state[name] = part if name in self._ragged else part[0]
-            found.append(state)
-        return stacked(found, self._ragged)
+    def _take(self, path: Path, missing: set[bytes]) -> None:
+        try:
+            if missing.isdisjoint(shard_keys(path)):
+                return
+            shard = open_shard(path)
+        except DamagedShard as damage:
+            path.unlink(missing_ok=True)
+            self._tell(f"feature store: a damaged file was taken away and is computed again ({damage})")
+            return
+        except OSError:  # another process has just evicted it
+            return
+        if shard.made_on != self._made_on:
+            self._tell(f"stored features were computed on {shard.made_on}; here they may differ in the last digits")
+        self._seen.add(path.name)
+        for row, key in enumerate(shard.keys):
+            if key in missing:
+                self._places[key] = (len(self._shards), row)
+                missing.discard(key)
+        self._shards.append(shard)
+
+    def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
+        """Take the state of one example; with enough of them a shard becomes visible.
+
+        Raises:
+            ResourceError: the disk is full, or cannot be written to.
+        """
+        self._writer.add(key, row, ragged)
+        if self._writer.bytes >= self._shard_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make visible what was taken."""
+        if not len(self._writer):
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / ABOUT).exists():
+                publish_file(self.folder / ABOUT, json.dumps(self._namespace.about, indent=2, sort_keys=True))
+            size = self._writer.bytes
+            self._writer.publish()
+            self.stored_bytes += size
+        except OSError as error:
+            raise ResourceError(
+                f"the feature store cannot be written: {error.strerror or error}",
+                where=str(self.folder),
+                hint="free some space (`tl cache prune`), name another place by TL_CACHE, or use features.store: never",
+            ) from error
+
+    @property
+    def has_states(self) -> bool:
+        """Whether it holds more than the mark that an example can be read."""
+        return any(shard.values for shard in self._shards)
+
+    def batch(self, keys: Sequence[bytes]) -> State:
+        """Return the states of these keys as one batch, padded with zeros as far as the longest needs."""
+        places = [self._places[key] for key in keys]
+        first = self._shards[places[0][0]]
+        if first.ragged:
+            return stacked([self._shards[shard].row(row) for shard, row in places], first.ragged)
+        by_shard: dict[int, list[int]] = {}
+        for n, (shard, _) in enumerate(places):
+            by_shard.setdefault(shard, []).append(n)
+        return {name: _gathered(name, self._shards, places, by_shard) for name in first.values}
+
+
+def _gathered(
+    name: str, shards: Sequence[Shard], places: Sequence[tuple[int, int]], by_shard: dict[int, list[int]]
+) -> Tensor:
+    import torch
+
+    if len(by_shard) == 1:
+        (shard,) = by_shard
+        return shards[shard].values[name][torch.tensor([row for _, row in places])]
+    sample = shards[next(iter(by_shard))].values[name]
+    found = torch.empty((len(places), *sample.shape[1:]), dtype=sample.dtype)
+    for shard, numbers in by_shard.items():
+        rows = torch.tensor([places[n][1] for n in numbers])
+        found[torch.tensor(numbers)] = shards[shard].values[name][rows]
+    return found
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much the disk that a folder is or will be on can still take."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

@@ -21,6 +21,7 @@ __all__ = [
     "Cosine",
     "DataSection",
     "EvaluateSection",
+    "FeaturesSection",
     "HoldoutSection",
     "Linear",
     "OneCycle",
@@ -243,6 +244,19 @@ class TrainSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeaturesSection:
+    """What lies below the line: computed once for every example and kept for every run of this machine."""
+
+    store: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Keep the states at the line in the feature store; `auto` does so where the disk has room and reading pays.",
+    )
+    memory: float = option(
+        0.25, "GB of features that the head's training holds in memory; of more it reads from the store.", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateSection:
     """What is written about the result."""
 
@@ -266,6 +280,9 @@ class Recipe:
     backbone: Choice = field(metadata=_about("The pre-trained network (`tl list backbones`).", "backbone"))
     adapter: Choice = field(metadata=_about("What is trained and what stays frozen (`tl list adapters`).", "adapter"))
     train: TrainSection = field(default=TrainSection(), metadata=_about("How it is trained."))
+    features: FeaturesSection = field(
+        default=FeaturesSection(), metadata=_about("What is kept of the frozen part's work.")
+    )
     evaluate: EvaluateSection = field(default=EvaluateSection(), metadata=_about("What is written about the result."))
     track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = option(
         (), "Experiment trackers that hear of every epoch; one that fails is muted and the run goes on."

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from tlcore.features.first_pass import StateReader
+from tlcore.contracts import State
+from tlcore.features.batching import length_of, stacked
+from tlcore.features.frozen import Wanted
+from tlcore.features.readers import StateReader
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
 
-__all__ = ["in_batches", "outputs_of"]
+Item = TypeVar("Item")
+
+__all__ = ["in_batches", "outputs_of", "streamed"]
+
+ROWS_AT_ONCE = 512
 
 
 @torch.inference_mode()
@@ -28,6 +36,22 @@ def outputs_of(network: nn.Module, reader: StateReader, ids: Sequence[str], acce
     return torch.cat(found)
 
 
-def in_batches(ids: Sequence[str], size: int = 64) -> list[Sequence[str]]:
-    """Return the ids in batches of ``size``, the last one as large as what is left."""
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
+def streamed(
+    network: nn.Module, rows: Iterator[tuple[Wanted, State, list[str]]], accelerator: Accelerator
+) -> Iterator[tuple[Wanted, Tensor]]:
+    """Yield what the network says of each state, in no particular order; only some of them are held at a time."""
+    from accelerate.utils import send_to_device
+
+    network.eval()
+    while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        some.sort(key=lambda item: length_of(item[1], item[2]))  # so that few places are padding
+        for batch in in_batches(some):
+            state = stacked([row for _, row, _ in batch], batch[0][2])
+            with torch.inference_mode():
+                outputs = network(send_to_device(state, accelerator.device)).float().cpu()
+            yield from zip((one for one, _, _ in batch), outputs, strict=True)
+
+
+def in_batches(items: Sequence[Item], size: int = 64) -> list[Sequence[Item]]:
+    """Return the items in batches of ``size``, the last one as large as what is left."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -14,7 +14,7 @@ import torch
 
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError
-from tlcore.features.first_pass import StateReader
+from tlcore.features.readers import StateReader
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage

@@ -11,7 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcore.contracts import Backbone, Plan, State
 from tlcore.errors import PluginError
-from tlcore.features.first_pass import FEATURES, StateReader
+from tlcore.features.frozen import FEATURES
+from tlcore.features.readers import StateReader
 
 if TYPE_CHECKING:
     from torch import Tensor

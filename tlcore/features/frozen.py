@@ -1,0 +1,185 @@
+"""The frozen part of a network at work: prepared rows in, states at the line out, in batches of fixed shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlcore.contracts import Backbone, Example, State, View
+from tlcore.errors import NumericError, UnreadableError
+from tlcore.features.batching import Buckets, ragged_names, unstacked
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import nn
+
+__all__ = ["FEATURES", "FrozenPart", "Wanted", "channels_last", "lower_part", "prepared"]
+
+FEATURES = "features"
+"""The one tensor of a state above the last stage: what ``pool`` returned."""
+PREPARED_AT_ONCE = 32
+AHEAD = 3
+"""So many chunks are prepared while the network computes."""
+
+
+class Wanted(NamedTuple):
+    """A state to compute: of an example, as it is or in one augmented version."""
+
+    key: bytes
+    name: str
+    """The example's id; ``example`` bears another where its versions are drawn by its content."""
+    example: Example
+    view: View | None = None
+
+
+class FrozenPart:
+    """The stages below the line on their device, in the precision of the run.
+
+    What comes out has that precision too, but for pooled features: they are few, and stay in fp32.
+    """
+
+    def __init__(self, backbone: Backbone, line: int, accelerator: Accelerator) -> None:
+        import torch
+
+        self._backbone = backbone
+        self._accelerator = accelerator
+        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+        lower = lower_part(backbone, line)
+        if self._half is not None:
+            lower = lower.to(memory_format=torch.channels_last)
+        self._lower = accelerator.prepare_model(lower, evaluation_mode=True).eval()
+
+    def states(
+        self,
+        wanted: Sequence[Wanted],
+        unreadable: Callable[[Wanted, str], None],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[Wanted, State, list[str]]]:
+        """Yield each state with the names of its ragged tensors, in no particular order.
+
+        Raises:
+            NumericError: a state that is not finite.
+        """
+        rows = prepared(self._backbone, wanted, unreadable, progress)
+        for members, state in _batches(rows, on_gpu=self._accelerator.device.type != "cpu"):
+            computed = self._computed(state)
+            ragged = ragged_names(computed)
+            for member, row in zip(members, unstacked(computed), strict=False):  # rows that fill up have none
+                _require_finite(member.name, row)
+                yield member, row, ragged
+
+    def _computed(self, state: State) -> State:
+        import torch
+        from accelerate.utils import send_to_device
+
+        if self._half is not None:
+            state = channels_last(state)
+        found: State = {}
+        # Not inference mode: what comes out may be an input of training, and such tensors cannot be.
+        with torch.no_grad():
+            for name, tensor in self._lower(send_to_device(state, self._accelerator.device)).items():
+                narrow = self._half is not None and tensor.is_floating_point() and name != FEATURES
+                found[name] = (tensor.to(self._half) if narrow else tensor).cpu().contiguous()
+        return found
+
+
+def channels_last(state: State) -> State:
+    """Return the state with its maps (N, C, H, W) laid out as convolutions in half precision want them."""
+    import torch
+
+    return {
+        name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+        for name, tensor in state.items()
+    }
+
+
+def lower_part(backbone: Backbone, line: int) -> nn.Module:
+    """Return the stages below the line as one module, state to state; above the last stage, pooling belongs to it."""
+    from torch import nn
+
+    class Lower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stages = nn.ModuleList(list(backbone.stages.values())[:line])
+
+        def forward(self, state: State) -> State:
+            for stage in self.stages:
+                state = stage(state)
+            return {FEATURES: backbone.pool(state).float()} if line == len(backbone.stages) else state
+
+    return Lower().requires_grad_(False)
+
+
+def prepared(
+    backbone: Backbone,
+    wanted: Sequence[Wanted],
+    unreadable: Callable[[Wanted, str], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[Wanted, State, list[str]]]:
+    """Yield each readable example's prepared row and its ragged names; say which are unreadable, and why.
+
+    A thread of its own prepares a little ahead. It is one only: what augments reads torch's global generator.
+    """
+    chunks = list(_chunks(wanted))
+    done = 0
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
+        running = [pool.submit(_prepared_chunk, backbone, chunk) for chunk in chunks[:AHEAD]]
+        try:
+            for number, chunk in enumerate(chunks):
+                rows, bad = running.pop(0).result()
+                if number + AHEAD < len(chunks):
+                    running.append(pool.submit(_prepared_chunk, backbone, chunks[number + AHEAD]))
+                for member, reason in bad:
+                    unreadable(member, reason)
+                yield from rows
+                done += len(chunk)
+                progress(done, len(wanted))
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _chunks(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Yield runs of examples that are prepared in one call: of the same view, and not too many."""
+    start = 0
+    for n in range(1, len(wanted) + 1):
+        if n == len(wanted) or n - start == PREPARED_AT_ONCE or wanted[n].view != wanted[start].view:
+            yield wanted[start:n]
+            start = n
+
+
+def _prepared_chunk(
+    backbone: Backbone, chunk: Sequence[Wanted]
+) -> tuple[list[tuple[Wanted, State, list[str]]], list[tuple[Wanted, str]]]:
+    try:
+        state = backbone.prepare([member.example for member in chunk], chunk[0].view)
+    except UnreadableError as error:
+        if len(chunk) == 1:
+            return [], [(chunk[0], str(error))]
+        middle = len(chunk) // 2
+        halves = [_prepared_chunk(backbone, part) for part in (chunk[:middle], chunk[middle:])]
+        return [row for rows, _ in halves for row in rows], [one for _, bad in halves for one in bad]
+    ragged = ragged_names(state)
+    return [(member, row, ragged) for member, row in zip(chunk, unstacked(state), strict=True)], []
+
+
+def _batches(rows: Iterable[tuple[Wanted, State, list[str]]], *, on_gpu: bool) -> Iterator[tuple[list[Wanted], State]]:
+    buckets: Buckets[Wanted] | None = None
+    for member, row, ragged in rows:
+        buckets = buckets or Buckets(ragged, on_gpu=on_gpu)
+        yield from buckets.add(member, row)
+    if buckets is not None:
+        yield from buckets.rest()
+
+
+def _require_finite(id_: str, row: State) -> None:
+    import torch
+
+    for name, tensor in row.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NumericError(
+                f"the frozen network gave a value that is not finite ({name})",
+                where=f"example {id_}",
+                hint="try `--set train.precision=fp32`, and look at this example",
+            )

@@ -1,0 +1,129 @@
+"""Where training reads states at the line: in the store, or computed or prepared whenever they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tlcore.contracts import Backbone, Example, State, View
+from tlcore.errors import DataError, UnreadableError
+from tlcore.features.batching import stacked
+from tlcore.features.frozen import FrozenPart, Wanted
+from tlcore.features.keys import state_key
+from tlcore.features.store import FeatureStore
+from tlcore.randomness import derived_seed
+
+__all__ = ["FreshStates", "Identities", "RecomputedStates", "StateReader", "StoredStates", "Views"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which examples are augmented, and in how many stored versions where something lies below them."""
+
+    seed: int
+    count: int
+    ids: frozenset[str]
+
+    def number(self, content: str, epoch: int) -> int:
+        """Return which stored version an example has in an epoch: one after the other, from a start of its own."""
+        return (derived_seed(self.seed, "view", content) + epoch) % self.count
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The digest of each example's content by id, which views, and how they are augmented."""
+
+    digests: Mapping[str, str]
+    views: Views | None = None
+    augment: Any = None
+
+    def wanted(self, example: Example) -> list[Wanted]:
+        """Return the states to compute for an example: one, or one for each of its stored versions."""
+        if self.views is None or example.id not in self.views.ids:
+            return [self._wanted(example, None)]
+        return [self._wanted(example, View(self.views.seed, number)) for number in range(self.views.count)]
+
+    def in_epoch(self, example: Example, epoch: int | None) -> Wanted:
+        """Return the state that belongs to an epoch; without one, the first."""
+        views = self.views
+        if views is None or example.id not in views.ids:
+            return self._wanted(example, None)
+        number = views.number(self.digests[example.id], epoch) if epoch is not None else 0
+        return self._wanted(example, View(views.seed, number))
+
+    def _wanted(self, example: Example, view: View | None) -> Wanted:
+        name, content = example.id, self.digests[example.id]
+        if view is not None:
+            # What is drawn for a version follows the content, so that an example keeps its versions under any name.
+            example = dataclasses.replace(example, id=content)
+        return Wanted(state_key(content, view, self.augment), name, example, view)
+
+
+class StateReader(Protocol):
+    """States at the line, by example id."""
+
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Return the states of these examples as one batch; with an epoch, its augmented versions if there are any."""
+        ...
+
+
+class FreshStates:
+    """States at the bottom line: nothing lies below, so each is prepared anew whenever it is read."""
+
+    def __init__(self, backbone: Backbone, examples: Mapping[str, Example], views: Views | None = None) -> None:
+        self._backbone = backbone
+        self._examples = examples
+        self._views = views
+
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Prepare these examples as one batch."""
+        view = View(self._views.seed, epoch) if self._views is not None and epoch is not None else None
+        try:
+            return self._backbone.prepare([self._examples[id_] for id_ in ids], view)
+        except UnreadableError as error:
+            raise _unreadable_now(ids, str(error)) from error
+
+
+class StoredStates:
+    """States of the store."""
+
+    def __init__(self, store: FeatureStore, examples: Mapping[str, Example], identities: Identities) -> None:
+        self._store = store
+        self._examples = examples
+        self._identities = identities
+
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Return the stored states of these examples."""
+        return self._store.batch([self._identities.in_epoch(self._examples[id_], epoch).key for id_ in ids])
+
+
+class RecomputedStates:
+    """States that are computed whenever they are read, in batches of the shapes of stored ones and to the same bits."""
+
+    def __init__(self, frozen: FrozenPart, examples: Mapping[str, Example], identities: Identities) -> None:
+        self._frozen = frozen
+        self._examples = examples
+        self._identities = identities
+
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Compute the states of these examples."""
+        wanted = [self._identities.in_epoch(self._examples[id_], epoch) for id_ in ids]
+        found: dict[bytes, State] = {}
+        names: list[str] = []
+
+        def unreadable(member: Wanted, reason: str) -> None:
+            raise _unreadable_now(ids, reason)
+
+        for member, row, ragged in self._frozen.states(list({one.key: one for one in wanted}.values()), unreadable):
+            found[member.key], names = row, ragged
+        return stacked([found[one.key] for one in wanted], names)
+
+
+def _unreadable_now(ids: Sequence[str], reason: str) -> DataError:
+    return DataError(
+        f"an example that could be read a moment ago cannot be read now: {reason}",
+        where=f"one of: {', '.join(ids)}",
+        hint="keep the data unchanged while a run reads it",
+    )

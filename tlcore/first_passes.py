@@ -1,0 +1,123 @@
+"""What a run asks of the feature store: a sample that decides the precision, and the pass that training reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlcore.contracts import Backbone, Example
+from tlcore.data.examples import Dataset
+from tlcore.errors import NumericError
+from tlcore.features.cache import evict, limit_bytes, store_root
+from tlcore.features.first_pass import FirstPass, Storing, first_pass
+from tlcore.features.frozen import FEATURES
+from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
+from tlcore.notes import note
+from tlcore.provenance import frozen_digest, state_identities, state_namespace
+from tlcore.recipe import Recipe
+from tlcore.run_folder import is_writable
+from tlcore.training.device import accelerator_for, half_format, precision_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+__all__ = ["FirstPasses"]
+
+
+class FirstPasses:
+    """The states of one run's examples at any line of its network, out of the store or computed."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        backbone: Backbone,
+        *,
+        own_folder: Path,
+        progress: Callable[[str, int, int], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._recipe = recipe
+        self._dataset = dataset
+        self._backbone = backbone
+        self._progress = progress
+        self._tell = tell
+        self._root = self._store(own_folder)
+        self._computed: Counter[str] = Counter()
+        self.why = ""
+        """Why the precision is what it is, where the recipe leaves it open."""
+
+    def at(
+        self,
+        line: int,
+        accelerator: Accelerator,
+        examples: Sequence[Example],
+        tell: Callable[[str], None] | None = None,
+    ) -> FirstPass:
+        """Return where to read the states of these examples at a line, computing what the store lacks."""
+        recipe = self._recipe
+        phase = "computing features below the line" if line else "checking every example"
+        namespace = state_namespace(
+            recipe, self._backbone, line, precision_of(accelerator), frozen_digest(self._backbone, line)
+        )
+        found = first_pass(
+            self._backbone,
+            line,
+            examples,
+            accelerator,
+            Storing(self._root, namespace, recipe.features.store, passes=recipe.train.epochs + 1),
+            state_identities(recipe, self._dataset),
+            progress=lambda done, total: self._progress(phase, done, total),
+            tell=tell or self._tell,
+        )
+        # What the sample computed a moment ago was computed by this run.
+        earlier = self._computed[namespace.digest]
+        found.computed, found.reused = found.computed + earlier, found.reused - earlier
+        self._computed[namespace.digest] = found.computed
+        if found.stored_bytes:
+            evict(self._root, limit_bytes())
+        return found
+
+    def accelerator(self, fp32: Accelerator) -> Accelerator:
+        """Return an Accelerator in half precision where the device is fast in it and the features survive it.
+
+        Asked are 16 training examples, chosen by their content: their features in half precision must keep a centred
+        cosine of 0.99 to those in fp32. Both are kept in the store, so that another run need not compute them.
+        """
+        device = self._recipe.train.device
+        half = half_format(fp32.device)
+        train = self._dataset.split("train")
+        if half is None or len(train) < FEWEST:
+            self.why = "too few training examples to try half precision" if half else "the device has no fast half"
+            return fp32
+        sample = sorted(train, key=lambda example: self._dataset.digests[example.id])[:SAMPLE]
+        reference = self._features(fp32, sample)
+        accelerator = accelerator_for(device, half)
+        try:
+            found = self._features(accelerator, sample)
+        except (RuntimeError, NumericError) as error:
+            note(f"precision fp32: this network cannot be computed in {half} ({str(error).splitlines()[0]})")
+            return accelerator_for(device, "fp32")
+        cosine = centred_cosine(reference, found) if len(reference) == len(found) >= FEWEST else 0.0
+        self.why = f"the features of {len(reference)} training examples keep a centred cosine of {cosine:.4f} in {half}"
+        if cosine >= LEAST_COSINE:
+            self._tell(f"precision {half}: {self.why}")
+            return accelerator
+        note(f"precision fp32: {self.why}, and less than {LEAST_COSINE} costs accuracy")
+        return accelerator_for(device, "fp32")
+
+    def _features(self, accelerator: Accelerator, sample: Sequence[Example]) -> Tensor:
+        found = self.at(len(self._backbone.stages), accelerator, sample, lambda text: None)
+        unreadable = {problem.id for problem in found.problems}
+        return found.reader.batch([example.id for example in sample if example.id not in unreadable])[FEATURES]
+
+    def _store(self, own_folder: Path) -> Path:
+        """Return the store that all runs share; where it cannot be written to, a folder of this run alone."""
+        root = store_root()
+        if self._recipe.features.store != "auto" or is_writable(root):
+            return root
+        note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
+        return own_folder
