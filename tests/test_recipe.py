@@ -594,7 +594,7 @@ def test_a_resolved_recipe_reads_back_as_itself(registry, options, label, seed):
 
 def test_a_resolved_recipe_is_complete(registry):
     written = plain(read(GOOD, registry))
-    assert list(written) == [
+    sections = [
         "name",
         "task",
         "data",
@@ -606,6 +606,7 @@ def test_a_resolved_recipe_is_complete(registry):
         "track",
         "seed",
     ]
+    assert list(written) == sections
     assert written["task"] == {"name": "sound/sound-classification"}
     assert written["data"] == {
         "source": "sound/waves",

@@ -45,6 +45,7 @@ ORDER = (
     "evaluation",
     "provenance",
     "first_passes",
+    "parts",
     "running",
     "testing",
     "cli",

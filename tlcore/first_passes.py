@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example
 from tlcore.data.examples import Dataset
 from tlcore.errors import NumericError
-from tlcore.features.cache import evict, limit_bytes, store_root
+from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
 from tlcore.features.first_pass import FirstPass, Storing, first_pass
 from tlcore.features.frozen import FEATURES
+from tlcore.features.keys import Namespace
+from tlcore.features.shards import DamagedShard, shard_files, shard_keys
+from tlcore.features.store import folder_of
 from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
@@ -24,7 +29,18 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-__all__ = ["FirstPasses"]
+__all__ = ["FirstPasses", "Outlook"]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a pass would compute and reuse; ``differs`` says in what the nearest other states in the store differ."""
+
+    precision: str
+    namespace: Namespace
+    missing: int
+    reused: int
+    differs: Mapping[str, tuple[Any, Any]]
 
 
 class FirstPasses:
@@ -81,6 +97,19 @@ class FirstPasses:
             evict(self._root, limit_bytes())
         return found
 
+    def outlook(self, line: int, precision: str, examples: Sequence[Example]) -> Outlook:
+        """Say what a pass would compute and reuse, without computing anything."""
+        weights = frozen_digest(self._backbone, line)
+        namespace = state_namespace(self._recipe, self._backbone, line, precision, weights)
+        identities = state_identities(self._recipe, self._dataset)
+        keys = {one.key for example in examples for one in identities.wanted(example)}
+        stored: set[bytes] = set()
+        for path in shard_files(folder_of(self._root, namespace)):
+            with contextlib.suppress(DamagedShard, OSError):
+                stored.update(shard_keys(path))
+        near = _nearest(namespace, entries(self._root))
+        return Outlook(precision, namespace, missing=len(keys - stored), reused=len(keys & stored), differs=near)
+
     def accelerator(self, fp32: Accelerator) -> Accelerator:
         """Return an Accelerator in half precision where the device is fast in it and the features survive it.
 
@@ -121,3 +150,25 @@ class FirstPasses:
             return root
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
         return own_folder
+
+
+def _nearest(namespace: Namespace, known: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
+    """Return in what the most similar other states of this backbone differ: by key, theirs and ours."""
+    ours = _flat(namespace.about)
+    differences = []
+    for theirs in (_flat(entry.about) for entry in known):
+        if theirs.get("backbone") == ours["backbone"]:
+            keys = theirs.keys() | ours.keys()
+            found = {key: (theirs.get(key), ours.get(key)) for key in keys if theirs.get(key) != ours.get(key)}
+            differences += [found] if found else []
+    return dict(sorted(min(differences, key=len, default={}).items()))
+
+
+def _flat(about: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in about.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return found

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import SPLITS, Backbone, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
-from tlcore.data.examples import Dataset, require_few_problems, split_examples
-from tlcore.errors import DataError, TLError, UnreadableError
+from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
+from tlcore.data.examples import Dataset, require_few_problems
+from tlcore.errors import DataError, TLError
 from tlcore.notes import note, noted
+from tlcore.parts import Parts, dataset_of, parts_of
 from tlcore.plugins import PluginHost
 from tlcore.provenance import (
     about_backbone,
@@ -32,8 +33,7 @@ from tlcore.provenance import (
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, require_free
-from tlcore.weight_lock import lock_beside, verify_used
-from tlcore.weights import recorded_files
+from tlcore.weight_lock import lock_beside
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -123,9 +123,9 @@ class _Run:
         began = time.perf_counter()
         accelerator = self._accelerator()
         with self.clock.phase("data"):
-            dataset = self._dataset()
+            dataset = dataset_of(self.recipe)
         with self.clock.phase("backbone"), noted(dataset.notes):
-            task, task_state, backbone, plan = self._parts(dataset)
+            parts = parts_of(self.recipe, dataset, self.lock)
         self.files = RunFolder.made(out, Path("runs") / self.recipe.name, self.started)
         self.folder = self.files.path
         self.files.write("recipe.yaml", recipe_yaml(self.recipe))
@@ -135,7 +135,7 @@ class _Run:
         )
         try:
             with noted(dataset.notes, self.warn):
-                return self._trained(accelerator, dataset, task, task_state, backbone, plan, began)
+                return self._trained(accelerator, dataset, parts, began)
         finally:
             shutil.rmtree(self.folder / "features", ignore_errors=True)
 
@@ -144,47 +144,11 @@ class _Run:
 
         return accelerator_for(self.recipe.train.device, self.recipe.train.precision)
 
-    def _dataset(self) -> Dataset:
-        section = self.recipe.data
-        source = section.source.spec.build(section.source.options)
-        shares = {"validation": section.holdout.validation, "test": section.holdout.test}
-        return split_examples(source, shares=shares, max_bad=section.max_bad)
-
-    def _parts(self, dataset: Dataset) -> tuple[Task, Mapping[str, Any], Backbone, Plan]:
-        from tlcore.randomness import seeded
-
-        recipe = self.recipe
-        task = recipe.task.spec.build(recipe.task.options)
-        task_state = task.fit([example.label for example in dataset.split("train")])
-        for split in SPLITS:
-            with _placed(f"in the {split} split"):
-                task.encode([example.label for example in dataset.split(split)])
-        # Initial weights, where a plugin draws any, come from torch's global generator: a seed of their own for each.
-        with seeded(recipe.seed, "backbone"), recorded_files() as used:
-            backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
-        if self.lock is not None and self.lock.is_file():
-            verify_used(self.lock, used)
-        if callable(measure := getattr(backbone, "fit", None)):
-            measure(dataset.split("train"))
-        with seeded(recipe.seed, "adapter"):
-            plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
-        if recipe.train.mix:
-            _require_mixing(backbone, plan, dataset)
-        if late := [phase.epoch for phase in plan.schedule if phase.epoch >= recipe.train.epochs]:
-            note(
-                f"{len(late)} of the adapter's phases begin after the last of {recipe.train.epochs} epochs, from epoch "
-                f"{min(late) + 1} on; what they would train stays frozen"
-            )
-        return task, task_state, backbone, plan
-
     def _trained(
         self,
         accelerator: Accelerator,
         dataset: Dataset,
-        task: Task,
-        task_state: Mapping[str, Any],
-        backbone: Backbone,
-        plan: Plan,
+        parts: Parts,
         began: float,
     ) -> Result:
         from tlcore.artifact import save
@@ -195,6 +159,7 @@ class _Run:
         from tlcore.training.loop import Trainer
         from tlcore.training.network import Upper
 
+        task, backbone, plan = parts.task, parts.backbone, parts.plan
         about = about_backbone(self.plain["backbone"]["name"], backbone, plan)
         frozen = frozen_digest(backbone, plan.freeze_line)
         passes = FirstPasses(
@@ -235,7 +200,7 @@ class _Run:
         with self.clock.phase("saving"):
             merged = upper.merge()
             kind, precision = kind_of_inputs(dataset), precision_of(accelerator)
-            save(self.folder / "model", self.recipe, task_state, backbone, upper, kind, merged, precision)
+            save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         self._leave(metrics, {**tables, **found_tables}, manifest)
@@ -367,31 +332,3 @@ class _Run:
 
     def _tell(self, hook: str, event: Any) -> None:
         self.host.notify(hook, event, self.warn)
-
-
-def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:
-    """Blend two examples before minutes are spent on a run that cannot blend any.
-
-    Raises:
-        UsageError: the backbone cannot blend what reaches the trained part, or nothing says how.
-    """
-    import torch
-
-    from tlcore.features.frozen import FEATURES
-    from tlcore.randomness import generator
-
-    with contextlib.suppress(UnreadableError):
-        state = {FEATURES: torch.zeros(2, backbone.feature_dim)}
-        if plan.freeze_line < len(backbone.stages):
-            state = backbone.prepare(dataset.split("train")[:2], None)
-        backbone.mix(state, torch.eye(2)[: len(next(iter(state.values())))], generator(0, "mix"))
-
-
-@contextlib.contextmanager
-def _placed(where: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(
-            error.what, where=f"{where}; {error.where}" if error.where else where, hint=error.hint
-        ) from error

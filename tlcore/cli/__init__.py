@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tlcore
-from tlcore.cli import compare, evaluate, offers, predict, recipe, run, runs, weights
+from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, run, runs, weights
 from tlcore.cli.guard import GuardedGroup
 from tlcore.cli.invocation import Invocation, host_of, registry_of
 
@@ -30,6 +30,7 @@ app.command()(runs.runs)
 app.command()(compare.compare)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(weights.app, name="weights")
+app.add_typer(cache.app, name="cache")
 app.command("plugins")(offers.plugins)
 app.command("list")(offers.list_)
 app.command("show")(offers.show)

@@ -22,7 +22,7 @@ from tlcore.notes import note
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["FirstPass", "Storing", "first_pass", "made_on"]
+__all__ = ["FirstPass", "Storing", "first_pass", "made_on", "readable_bytes"]
 
 FREE_SHARE = 0.9
 """More than this share of the free disk is never filled."""
@@ -190,11 +190,12 @@ class _Pass:
         each = seconds / self._computed
         needed, free = size * count, free_bytes(self._store.folder)
         self._tell(
-            f"feature store: about {_readable(needed)} to write, {each * count:.0f} s to compute; "
-            f"{_readable(free)} are free in {self._storing.root}"
+            f"feature store: about {readable_bytes(needed)} to write, {each * count:.0f} s to compute; "
+            f"{readable_bytes(free)} are free in {self._storing.root}"
         )
         if needed > FREE_SHARE * free:
-            what = f"the states below {self._line_name()} need {_readable(needed)}, and {_readable(free)} are free"
+            where, size_, room = self._line_name(), readable_bytes(needed), readable_bytes(free)
+            what = f"the states below {where} need {size_}, and {room} are free"
             if self._storing.mode == "always":
                 raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
             raise _DoesNotPayError(f"{what}: they are computed again in each epoch")
@@ -202,8 +203,8 @@ class _Pass:
             speed = _written_per_second(self._store.folder)
             if size / speed > each * (self._storing.passes - 1):
                 raise _DoesNotPayError(
-                    f"states of {_readable(size)} take longer to read at {_readable(speed)}/s than to compute "
-                    f"({each * 1000:.1f} ms): they are computed again in each epoch"
+                    f"states of {readable_bytes(size)} take longer to read at {readable_bytes(speed)}/s than to "
+                    f"compute ({each * 1000:.1f} ms): they are computed again in each epoch"
                 )
 
     def _check(self, wanted: Mapping[bytes, Wanted]) -> None:
@@ -273,7 +274,9 @@ def _written_per_second(folder: Path) -> float:
     return PROBE_BYTES / (time.perf_counter() - began)
 
 
-def _readable(count: float) -> str:
+def readable_bytes(count: float) -> str:
+    """Return a number of bytes for people, such as ``1.5 GB``."""
+    """Return a number of bytes for people, such as ``1.5 GB``."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -1,0 +1,81 @@
+"""Several processes on one store: each state is computed once, also after a kill, and rightly where locks do nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tlcore.features.claims import claimed
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from tlcore.features import claims
+folder, locks = Path(sys.argv[1]), sys.argv[2]
+if locks == "none":
+    claims._lock = lambda handle, wait=True: True
+keys = {n.to_bytes(32, "big") for n in range(50)}
+computed = 0
+while missing := {key for key in keys if not (folder / key.hex()).exists()}:
+    with claims.claimed(folder / "claims", missing) as (mine, others):
+        for key in sorted(mine):
+            if not (folder / key.hex()).exists():
+                time.sleep(0.002)
+                (folder / key.hex()).write_bytes(key)
+                computed += 1
+    for other in others:
+        other.wait()
+print(computed)
+"""
+
+
+def started(folder, locks="real"):
+    arguments = [sys.executable, "-c", WORKER, str(folder), locks]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+
+def test_eight_processes_compute_each_state_once(tmp_path):
+    workers = [started(tmp_path) for _ in range(8)]
+    computed = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert sum(computed) == 50
+    assert not list((tmp_path / "claims").glob("*.claim"))
+
+
+def test_where_locks_do_nothing_everything_is_computed_all_the_same(tmp_path):
+    workers = [started(tmp_path, "none") for _ in range(4)]
+    assert sum(int(worker.communicate(timeout=60)[0]) for worker in workers) >= 50
+    assert all((tmp_path / n.to_bytes(32, "big").hex()).exists() for n in range(50))
+
+
+def test_what_a_killed_process_claimed_is_taken_over_at_once(tmp_path):
+    holding = "import sys, time; from pathlib import Path; from tlcore.features.claims import claimed\n"
+    holding += "with claimed(Path(sys.argv[1]), {bytes(32)}): print('held', flush=True); time.sleep(60)"
+    worker = subprocess.Popen([sys.executable, "-c", holding, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "held\n"
+    with claimed(tmp_path, {bytes(32), b"\1" * 32}) as (mine, others):
+        assert mine == {b"\1" * 32}
+    os.kill(worker.pid, signal.SIGKILL)
+    began = time.monotonic()
+    others[0].wait()
+    with claimed(tmp_path, {bytes(32)}) as (mine, others):
+        assert mine == {bytes(32)}
+        assert not others
+    assert time.monotonic() - began < 2
+    worker.wait()
+
+
+def test_claims_that_do_not_overlap_do_not_wait(tmp_path):
+    with claimed(tmp_path, {b"\1" * 32}), claimed(tmp_path, {b"\2" * 32}) as (mine, others):
+        assert mine == {b"\2" * 32}
+        assert others == []
+
+
+@pytest.mark.parametrize("left", ["dead.claim", ".unfinished.claim"])
+def test_what_the_dead_left_hinders_nobody(tmp_path, left):
+    (tmp_path / left).write_bytes(b"process 1 on nowhere\n" + bytes(32))
+    with claimed(tmp_path, {bytes(32)}) as (mine, _):
+        assert mine == {bytes(32)}

@@ -1,0 +1,186 @@
+"""`tl cache`: what the feature store holds, why a run would compute, whether all is sound, and what may go."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tlcore.features.cache import Entry
+    from tlcore.first_passes import Outlook
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="The feature store: what lies below the line, kept for every run.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+DAY = 86_400
+SHOWN_DIGITS = 12
+
+
+@app.command("ls")
+def list_(json_: Json = False) -> None:
+    """List what is stored: network, line, precision, how many states, how large, and when it was last used."""
+    from tlcore.cli.layout import columns
+    from tlcore.features.cache import entries, limit_bytes, store_root
+    from tlcore.features.first_pass import readable_bytes
+
+    root = store_root()
+    found = entries(root)
+    total = sum(entry.bytes for entry in found)
+    if json_:
+        records = [_record(entry) for entry in found]
+        typer.echo(json.dumps({"place": str(root), "bytes": total, "limit": limit_bytes(), "entries": records}))
+        return
+    if found:
+        rows = [
+            (
+                entry.folder.name[:SHOWN_DIGITS],
+                str(entry.about.get("backbone", "unknown")),
+                _line(entry.about),
+                str(entry.about.get("precision", "")),
+                f"{entry.states:,}",
+                readable_bytes(entry.bytes),
+                datetime.datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M"),
+            )
+            for entry in found
+        ]
+        typer.echo(columns(rows, ("name", "backbone", "states of", "precision", "count", "size", "last used")))
+    typer.echo(f"{readable_bytes(total)} of at most {readable_bytes(limit_bytes())} in {root}")
+
+
+@app.command()
+def why(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as train.epochs=3.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Say what a run of RECIPE would compute below the line, what it would reuse, and because of what."""
+    from tlcore.cli import registry_of
+    from tlcore.contracts import SPLITS
+    from tlcore.first_passes import FirstPasses
+    from tlcore.notes import noted
+    from tlcore.parts import dataset_of, parts_of
+    from tlcore.recipe import read_recipe
+    from tlcore.training.device import accelerator_for, half_format
+
+    with contextlib.redirect_stdout(sys.stderr), noted([]):
+        resolved = read_recipe(recipe, registry_of(ctx), set_ or ())
+        dataset = dataset_of(resolved)
+        parts = parts_of(resolved, dataset)
+        passes = FirstPasses(
+            resolved,
+            dataset,
+            parts.backbone,
+            own_folder=Path(),
+            progress=lambda phase, done, total: None,
+            tell=lambda text: None,
+        )
+        examples = [example for split in SPLITS for example in dataset.split(split)]
+        precisions: list[str] = [resolved.train.precision]
+        if precisions == ["auto"]:
+            half = half_format(accelerator_for(resolved.train.device, "fp32").device)
+            precisions = [half, "fp32"] if half else ["fp32"]
+        found = [passes.outlook(parts.plan.freeze_line, precision, examples) for precision in precisions]
+    if json_:
+        typer.echo(json.dumps([_outlook(one) for one in found]))
+        return
+    for one in found:
+        _tell(one)
+    if len(found) > 1:
+        typer.echo(f"precision: auto decides between {' and '.join(precisions)} by the features of a sample")
+
+
+@app.command()
+def verify() -> None:
+    """Read every stored byte; what is damaged is taken away, and computed again when it is needed."""
+    from tlcore.errors import WeightsError
+    from tlcore.features import cache
+
+    looked, damaged = cache.verify(cache.store_root())
+    if damaged:
+        raise WeightsError(
+            f"{len(damaged)} of {looked} files were damaged and taken away",
+            where="\n".join(damaged),
+            hint="the next run computes what was in them; look at the disk",
+        )
+    typer.echo(f"{looked} files are sound")
+
+
+@app.command()
+def prune(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="SIZE", help="Keep so much, such as 10GB; what was used last stays.")
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", metavar="DAYS", help="Remove what was not used for so many days.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+) -> None:
+    """Remove stored states: beyond the limit, or as the options say. Runs that read them go on."""
+    from tlcore.errors import UsageError
+    from tlcore.features.cache import bytes_of, evict, limit_bytes, store_root
+    from tlcore.features.first_pass import readable_bytes
+
+    if everything and (to is not None or older_than is not None):
+        raise UsageError("--all leaves nothing for --to or --older-than", hint="give one of them")
+    limit = 0 if everything else bytes_of(to, "--to") if to is not None else limit_bytes()
+    since = time.time() - older_than * DAY if older_than is not None else None
+    gone, freed = evict(store_root(), limit, older_than=since)
+    typer.echo(f"{gone} files removed, {readable_bytes(freed)} freed")
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.folder.name,
+        "about": dict(entry.about),
+        "states": entry.states,
+        "bytes": entry.bytes,
+        "used": entry.used,
+    }
+
+
+def _outlook(one: Outlook) -> dict[str, Any]:
+    return {
+        "precision": one.precision,
+        "compute": one.missing,
+        "reuse": one.reused,
+        "namespace": one.namespace.digest,
+        "differs": {key: {"stored": theirs, "wanted": ours} for key, (theirs, ours) in one.differs.items()},
+    }
+
+
+def _tell(one: Outlook) -> None:
+    typer.echo(f"in {one.precision}: {one.missing} states to compute, {one.reused} are stored")
+    if not one.missing:
+        return
+    if one.reused:
+        typer.echo("  because these examples are new, or their content changed")
+    elif one.differs:
+        typer.echo("  because nothing is stored of this network as the recipe has it; the nearest differs in")
+        for key, (theirs, ours) in one.differs.items():
+            typer.echo(f"    {key}: stored {_short(theirs)}, wanted {_short(ours)}")
+    else:
+        typer.echo("  because nothing is stored of this network")
+
+
+def _line(about: Any) -> str:
+    stages = about.get("stages") or []
+    if about.get("pooled"):
+        return "pooled features"
+    return str(stages[-1]) if stages else "inputs"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,101 @@
+"""What a recipe is made into before anything is computed: examples, task, network and plan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcore.contracts import SPLITS, Backbone, Plan, Task
+from tlcore.data.examples import Dataset, split_examples
+from tlcore.errors import DataError, UnreadableError
+from tlcore.notes import note
+from tlcore.recipe import Recipe
+from tlcore.weight_lock import verify_used
+from tlcore.weights import recorded_files
+
+__all__ = ["Parts", "dataset_of", "parts_of"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is adapted to what, and how."""
+
+    task: Task
+    task_state: Mapping[str, Any]
+    backbone: Backbone
+    plan: Plan
+
+
+def dataset_of(recipe: Recipe) -> Dataset:
+    """Read the examples of a recipe and split them.
+
+    Raises:
+        DataError: they cannot be used.
+    """
+    section = recipe.data
+    source = section.source.spec.build(section.source.options)
+    shares = {"validation": section.holdout.validation, "test": section.holdout.test}
+    return split_examples(source, shares=shares, max_bad=section.max_bad)
+
+
+def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Parts:
+    """Build task, backbone and plan; weights that a lock file lists must still be the same.
+
+    Raises:
+        TLError: labels, weights or settings that do not go together.
+    """
+    from tlcore.randomness import seeded
+
+    task = recipe.task.spec.build(recipe.task.options)
+    task_state = task.fit([example.label for example in dataset.split("train")])
+    for split in SPLITS:
+        with _placed(f"in the {split} split"):
+            task.encode([example.label for example in dataset.split(split)])
+    # Initial weights, where a plugin draws any, come from torch's global generator: a seed of their own for each.
+    with seeded(recipe.seed, "backbone"), recorded_files() as used:
+        backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
+    if lock is not None and lock.is_file():
+        verify_used(lock, used)
+    if callable(measure := getattr(backbone, "fit", None)):
+        measure(dataset.split("train"))
+    with seeded(recipe.seed, "adapter"):
+        plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+    if recipe.train.mix:
+        _require_mixing(backbone, plan, dataset)
+    if late := [phase.epoch for phase in plan.schedule if phase.epoch >= recipe.train.epochs]:
+        note(
+            f"{len(late)} of the adapter's phases begin after the last of {recipe.train.epochs} epochs, from epoch "
+            f"{min(late) + 1} on; what they would train stays frozen"
+        )
+    return Parts(task, task_state, backbone, plan)
+
+
+def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:
+    """Blend two examples before minutes are spent on a run that cannot blend any.
+
+    Raises:
+        UsageError: the backbone cannot blend what reaches the trained part, or nothing says how.
+    """
+    import torch
+
+    from tlcore.features.frozen import FEATURES
+    from tlcore.randomness import generator
+
+    with contextlib.suppress(UnreadableError):
+        state = {FEATURES: torch.zeros(2, backbone.feature_dim)}
+        if plan.freeze_line < len(backbone.stages):
+            state = backbone.prepare(dataset.split("train")[:2], None)
+        backbone.mix(state, torch.eye(2)[: len(next(iter(state.values())))], generator(0, "mix"))
+
+
+@contextlib.contextmanager
+def _placed(where: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(
+            error.what, where=f"{where}; {error.where}" if error.where else where, hint=error.hint
+        ) from error
