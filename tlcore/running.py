@@ -190,7 +190,8 @@ class _Run:
             if self.recipe.train.lr == "find":
                 rates = trainer.find_lr(train)
                 metrics["lr_find"], tables["lr_find"] = rates.chosen, rates.table()
-            training = self._with_trackers(lambda told: trainer.train(train, validation, checkpoints, told))
+            work = trainer.solve if self.recipe.head.solver == "lbfgs" else trainer.train
+            training = self._with_trackers(lambda told: work(train, validation, checkpoints, told))
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
@@ -229,19 +230,19 @@ class _Run:
 
     def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
         """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
-        from tlcore.evaluation.probe import linear_probe
+        from tlcore.evaluation.probe import linear_probe, most_examples
 
-        standardise = trainer.bare.standardise
-        found = {"train": trainer.features(dataset.split("train"))}
-        standardise.fit(found["train"])
-        if not self.recipe.evaluate.probe:
+        train = dataset.split("train")
+        wanted = most_examples(trainer.bare.standardise.mean.numel()) if self.recipe.evaluate.probe else 0
+        features = trainer.fit_standardisation(train, wanted)
+        trainer.hold([*train, *dataset.split("validation")], self.recipe.features.memory * 1e9)
+        if not wanted:
             return {}
-        for split in ("validation", "test"):
-            found[split] = trainer.features(dataset.split(split))
-        features = {split: standardise.cpu()(values) for split, values in found.items()}
-        standardise.to(trainer.accelerator.device)
-        targets = {split: task.encode([example.label for example in dataset.split(split)]) for split in SPLITS}
-        return {"probe": linear_probe(task, features, targets)}
+        goal = task.encode([example.label for example in train[: len(features)]])
+        others = {split: dataset.split(split) for split in ("validation", "test")}
+        targets = {split: task.encode([example.label for example in found]) for split, found in others.items()}
+        parts = {split: trainer.standardised(found) for split, found in others.items()}
+        return {"probe": linear_probe(task, features, goal, parts, targets)}
 
     def _with_trackers(self, train: Callable[[Callable[[int, Mapping[str, Any]], None]], Training]) -> Training:
         from tlcore.training.tracking import Trackers
@@ -302,7 +303,9 @@ class _Run:
 
     def _epoch_finished(self, epoch: int, record: Mapping[str, Any]) -> None:
         self.files.append("history.jsonl", record)
-        epochs = self.recipe.train.epochs
+        from tlcore.training.head_solver import PENALTIES
+
+        epochs = len(PENALTIES) if self.recipe.head.solver == "lbfgs" else self.recipe.train.epochs
         event = EpochFinished(folder=self.folder, recipe=self.plain, epoch=epoch, epochs=epochs, record=record)
         self._tell("tl_epoch_finished", event)
 

@@ -1,4 +1,4 @@
-"""Several processes on one store: each state is computed once, also after a kill, and rightly where locks do nothing."""
+"""Several processes on one store: each state is computed once, also after a kill and where locks do nothing."""
 
 import os
 import signal

@@ -4,13 +4,18 @@ import dataclasses
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
-from tlcore.features.first_pass import FreshStates
+from tlcore.data.identity import content_digest
+from tlcore.features.first_pass import Storing, first_pass
+from tlcore.features.keys import namespace_of
+from tlcore.features.readers import FreshStates, HeldStates, Identities
 from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
+from tlcore.training.head_solver import PENALTIES
 from tlcore.training.loop import Trainer
 from tlcore.training.network import Standardise, Upper
 from tlcore.training.optimizers import optimizer_for
@@ -153,7 +158,7 @@ def test_a_value_that_is_not_finite_stops_before_the_step_with_the_examples(tmp_
 def test_standardised_features_have_mean_zero_and_together_a_deviation_of_one():
     values = torch.randn(500, 4) * torch.tensor([1.0, 3.0, 1e-3, 0.0]) + torch.tensor([5.0, -50.0, 1.0, 7.0])
     standardise = Standardise(4)
-    standardise.fit(values)
+    standardise.fit(values.split(200))
     out = standardise(values)
     assert torch.allclose(out.mean(0), torch.zeros(4), atol=1e-3)
     assert out.pow(2).mean().sqrt() == pytest.approx(1.0, abs=1e-3)
@@ -162,7 +167,7 @@ def test_standardised_features_have_mean_zero_and_together_a_deviation_of_one():
 
 def test_features_that_never_vary_stay_finite():
     standardise = Standardise(2)
-    standardise.fit(torch.ones(9, 2))
+    standardise.fit([torch.ones(9, 2)])
     assert torch.equal(standardise(torch.ones(9, 2)), torch.zeros(9, 2))
 
 
@@ -283,3 +288,52 @@ def test_a_frozen_normalisation_above_the_line_keeps_its_statistics():
     upper.enter_epoch(0)
     assert not backbone.stages["top"].norm.training
     assert backbone.stages["top"].dropout.training
+
+
+def features_only(tmp_path, count=60):
+    """Return a trainer of a head alone over stored features, and its training and validation examples."""
+    train, validation = examples(count), examples(20, "validation")
+    task = Classification()
+    task.fit([example.label for example in train])
+    everything = {example.id: example for example in [*train, *validation]}
+    identities = Identities({id_: content_digest(list(example.input)) for id_, example in everything.items()})
+    backbone = Small()
+    backbone.preparation = {}
+    namespace = namespace_of(backbone, 3, name="small", weights="w", precision="fp32", libraries={})
+    accelerator = accelerator_for("cpu", "fp32")
+    storing = Storing(tmp_path / "store", namespace)
+    found = first_pass(backbone, 3, list(everything.values()), accelerator, storing, identities)
+    plan = Plan(freeze_line=3, head=_head())
+    return (
+        Trainer(Upper(backbone, plan), plan, found.reader, task, section(), accelerator, seed=5),
+        train,
+        validation,
+    )
+
+
+def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path):
+    losses = []
+    for name, most_bytes in (("held", 1e9), ("stored", 0)):
+        one, train, validation = features_only(tmp_path / name)
+        one.fit_standardisation(train)
+        one.hold([*train, *validation], most_bytes)
+        assert isinstance(one.reader, HeldStates) == (name == "held")
+        result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
+        losses.append([record["train"]["loss"] for record in result.history])
+    assert losses[0] == losses[1]
+
+
+def test_a_solved_head_is_logistic_regression(tmp_path):
+    one, train, validation = features_only(tmp_path, count=300)
+    one.fit_standardisation(train)
+    result = one.solve(train, validation, Checkpoints(tmp_path / "kept"), lambda *told: None)
+    best = result.history[result.best_epoch - 1]
+    rows = torch.cat(list(one.standardised(train))).numpy()
+    # With two classes scikit-learn has one weight vector, the difference of our two, whose squares sum to twice as much.
+    by_hand = LogisticRegression(C=2 / (best["train"]["l2"] * len(train)), max_iter=5000, tol=1e-9)
+    by_hand.fit(rows, [example.label for example in train])
+    ours = torch.cat([one.bare.head(part) for part in one.standardised(validation)]).softmax(dim=1)
+    others = torch.cat(list(one.standardised(validation))).numpy()
+    expected = torch.from_numpy(by_hand.predict_proba(others)).float()
+    assert torch.allclose(ours, expected, atol=5e-3)
+    assert [record["train"]["l2"] for record in result.history] == list(PENALTIES)

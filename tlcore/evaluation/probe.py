@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Task
@@ -11,45 +12,50 @@ from tlcore.contracts import Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["linear_probe"]
+__all__ = ["linear_probe", "most_examples"]
 
-PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
-"""L2 penalties on the weights that are tried, the strongest first: each start is the solution before it."""
-ITERATIONS = 60
 MOST_EXAMPLES = 20_000
-"""So many training examples are enough to judge by; more would cost memory and minutes."""
+MOST_VALUES = 2**25
+"""So many training examples, and numbers in their features, are enough to judge by; more would cost memory."""
 
 
-def linear_probe(task: Task, features: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Any]:
+def most_examples(width: int) -> int:
+    """Return how many training examples with so many features the probe looks at."""
+    return max(1, min(MOST_EXAMPLES, MOST_VALUES // width))
+
+
+def linear_probe(
+    task: Task, train: Tensor, goal: Tensor, others: Mapping[str, Iterable[Tensor]], targets: Mapping[str, Tensor]
+) -> dict[str, Any]:
     """Return the metrics of a linear head solved to its optimum, and its penalty, chosen on the validation split.
 
-    ``features`` are standardised, (N, width) by split; ``targets`` are what the task encodes. The loss is the task's
-    own plus an L2 penalty on the weights, minimised by L-BFGS (Liu and Nocedal, 1989).
+    ``train`` are standardised features (N, width) and ``goal`` their targets; ``others`` yields those of the validation
+    and test split in parts. The loss is the task's own plus an L2 penalty on the weights.
     """
     import torch
+    from torch import nn
 
-    train, goal = features["train"][:MOST_EXAMPLES], targets["train"][:MOST_EXAMPLES]
-    weight = torch.zeros(train.shape[1], task.outputs, requires_grad=True)
-    bias = torch.zeros(task.outputs, requires_grad=True)
-    best: dict[str, Any] = {}
+    from tlcore.training.head_solver import PENALTIES, solve_head
+
+    head = nn.Linear(train.shape[1], task.outputs)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    heads = []
     for penalty in PENALTIES:
-        solver = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
-
-        def closure(penalty: float = penalty, solver: torch.optim.Optimizer = solver) -> Tensor:
-            solver.zero_grad()
-            loss = task.loss(train @ weight + bias, goal) + penalty / 2 * weight.square().sum()
-            loss.backward()
-            return loss
-
-        solver.step(closure)
-        with torch.no_grad():
-            scores = {
-                split: _scalars(task.evaluate(features[split] @ weight + bias, targets[split]).metrics)
-                for split in ("validation", "test")
-            }
-        if not best or _better(task, scores["validation"], best["validation"]):
-            best = {"l2": penalty, **scores}
-    return best
+        solve_head(head, lambda: [(train, goal)], task.loss, penalty)
+        heads.append(copy.deepcopy(head))
+    scores: dict[str, list[dict[str, float]]] = {}
+    with torch.no_grad():
+        for split, parts in others.items():
+            outputs = [
+                torch.cat(found) for found in zip(*([one(part) for one in heads] for part in parts), strict=True)
+            ]
+            scores[split] = [_scalars(task.evaluate(values, targets[split]).metrics) for values in outputs]
+    best = 0
+    for n in range(1, len(heads)):
+        if _better(task, scores["validation"][n], scores["validation"][best]):
+            best = n
+    return {"l2": PENALTIES[best], **{split: found[best] for split, found in scores.items()}}
 
 
 def _better(task: Task, scores: Mapping[str, Any], best: Mapping[str, Any]) -> bool:

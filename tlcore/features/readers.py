@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
-from tlcore.features.frozen import FrozenPart, Wanted
+from tlcore.features.frozen import FEATURES, FrozenPart, Wanted
 from tlcore.features.keys import state_key
 from tlcore.features.store import FeatureStore
 from tlcore.randomness import derived_seed
 
-__all__ = ["FreshStates", "Identities", "RecomputedStates", "StateReader", "StoredStates", "Views"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["FreshStates", "HeldStates", "Identities", "RecomputedStates", "StateReader", "StoredStates", "Views"]
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,28 @@ class StoredStates:
         self._store = store
         self._examples = examples
         self._identities = identities
+        self.changing = identities.views is not None
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the stored states of these examples."""
         return self._store.batch([self._identities.in_epoch(self._examples[id_], epoch).key for id_ in ids])
+
+
+class HeldStates:
+    """Pooled features in memory, or on the device that trains on them; of other examples, where they are stored."""
+
+    def __init__(self, features: Tensor, ids: Sequence[str], otherwise: StateReader) -> None:
+        self._features = features
+        self._rows = {id_: row for row, id_ in enumerate(ids)}
+        self._otherwise = otherwise
+
+    def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
+        """Return the features of these examples."""
+        import torch
+
+        if ids[0] not in self._rows:
+            return self._otherwise.batch(ids, epoch)
+        return {FEATURES: self._features[torch.tensor([self._rows[id_] for id_ in ids])]}
 
 
 class RecomputedStates:

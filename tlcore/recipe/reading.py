@@ -15,7 +15,7 @@ from tlcore.recipe.choices import OWN_CHOICES, Chosen, choose, chosen_by, keys_b
 from tlcore.recipe.document import MAX_BYTES, Node, Scalar, Section, parse_document, shown
 from tlcore.recipe.keys import Key, keys_of
 from tlcore.recipe.overrides import apply_override, opened
-from tlcore.recipe.sections import Choice, DataSection, EvaluateSection, HoldoutSection, Recipe, TrainSection
+from tlcore.recipe.sections import PLAIN_SECTIONS, Choice, DataSection, HoldoutSection, Recipe
 from tlcore.recipe.values import WRONG, built, read_keys, unknown_keys
 from tlcore.registry import KIND_WORDS, Registry
 from tlcore.specs import ANY_MODALITY
@@ -101,14 +101,14 @@ def _refuse_missing(path: Path) -> NoReturn:
 
 def _homes() -> dict[str, str]:
     """Return the section to which each of tlcore's own keys belongs, for keys that stand in a wrong one."""
-    sections = (("train", TrainSection), ("evaluate", EvaluateSection), ("data", DataSection))
+    sections = {**PLAIN_SECTIONS, "data": DataSection}
     homes = {key.name: "data.holdout" for key in keys_of(HoldoutSection)}
     for kind, own in OWN_CHOICES.items():
         for name, cls in own.items():
             for key in keys_of(cls):
                 shared = key.name in homes
                 homes[key.name] = f"train.{kind}" if shared else f"train.{kind}: {{name: {name}}}"
-    homes |= {key.name: section for section, cls in sections for key in keys_of(cls)}
+    homes |= {key.name: section for section, cls in sections.items() for key in keys_of(cls)}
     return homes | {key.name: "the top of the recipe" for key in keys_of(Recipe)}
 
 
@@ -141,7 +141,7 @@ class _Reader:
         for word in ("task", "backbone", "adapter"):
             values[word] = self._choice(root, keys[word], word)
         values["data"] = self._data(root, keys["data"])
-        for word, cls in (("train", TrainSection), ("evaluate", EvaluateSection)):
+        for word, cls in PLAIN_SECTIONS.items():
             if word in root.entries:
                 values[word] = self._section(root.entries[word].value, cls, word)
         self._check_name(values["name"], root, file)

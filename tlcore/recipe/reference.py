@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tlcore.recipe.choices import available, chosen_by, keys_beside
 from tlcore.recipe.keys import Key, keys_of, type_in_words, with_nested
-from tlcore.recipe.sections import EvaluateSection, HoldoutSection, Recipe, TrainSection
+from tlcore.recipe.sections import PLAIN_SECTIONS, HoldoutSection, Recipe, TrainSection
 from tlcore.recipe.writing import plain_value
 from tlcore.registry import Registry
 
@@ -49,7 +49,7 @@ def recipe_reference(registry: Registry) -> str:
                 _table(keys_of(HoldoutSection)),
             ]
         parts += _choices(name, kind, registry)
-    for name, cls in (("train", TrainSection), ("evaluate", EvaluateSection)):
+    for name, cls in PLAIN_SECTIONS.items():
         parts += [f"## {name}\n\n{cls.__doc__}\n", _table(keys_of(cls))]
         if cls is TrainSection:
             for choice, kind in _TRAINED_BY:

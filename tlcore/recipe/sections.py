@@ -12,6 +12,7 @@ from tlcore.specs import option
 
 __all__ = [
     "OPTIMIZERS",
+    "PLAIN_SECTIONS",
     "SCHEDULERS",
     "SGD",
     "Adam",
@@ -22,6 +23,7 @@ __all__ = [
     "DataSection",
     "EvaluateSection",
     "FeaturesSection",
+    "HeadSection",
     "HoldoutSection",
     "Linear",
     "OneCycle",
@@ -244,6 +246,16 @@ class TrainSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadSection:
+    """How the head is found where it is all that is trained."""
+
+    solver: Literal["steps", "lbfgs"] = option(
+        "steps",
+        "`steps`: as `train` says; `lbfgs`: solved to the optimum, with the L2 penalty that does best on validation.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeaturesSection:
     """What lies below the line: computed once for every example and kept for every run of this machine."""
 
@@ -279,6 +291,9 @@ class Recipe:
     data: DataSection = field(metadata=_about("Where the examples come from (`tl list data`)."))
     backbone: Choice = field(metadata=_about("The pre-trained network (`tl list backbones`).", "backbone"))
     adapter: Choice = field(metadata=_about("What is trained and what stays frozen (`tl list adapters`).", "adapter"))
+    head: HeadSection = field(
+        default=HeadSection(), metadata=_about("How the head is found where it is all that is trained.")
+    )
     train: TrainSection = field(default=TrainSection(), metadata=_about("How it is trained."))
     features: FeaturesSection = field(
         default=FeaturesSection(), metadata=_about("What is kept of the frozen part's work.")
@@ -288,3 +303,12 @@ class Recipe:
         (), "Experiment trackers that hear of every epoch; one that fails is muted and the run goes on."
     )
     seed: int = option(0, "Decides everything that is drawn by chance.", ge=0)
+
+
+PLAIN_SECTIONS: dict[str, type] = {
+    "head": HeadSection,
+    "train": TrainSection,
+    "features": FeaturesSection,
+    "evaluate": EvaluateSection,
+}
+"""The sections of tlcore's own that name nothing that a plugin offers."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-__all__ = ["in_batches", "outputs_of", "streamed"]
+__all__ = ["in_batches", "moved", "outputs_of", "streamed"]
 
 ROWS_AT_ONCE = 512
 
@@ -27,28 +27,27 @@ ROWS_AT_ONCE = 512
 @torch.inference_mode()
 def outputs_of(network: nn.Module, reader: StateReader, ids: Sequence[str], accelerator: Accelerator) -> Tensor:
     """Return the outputs (N, outputs) for examples in their order, in fp32 on the CPU."""
-    from accelerate.utils import send_to_device
-
     network.eval()
-    found = [
-        network(send_to_device(reader.batch(batch), accelerator.device)).float().cpu() for batch in in_batches(ids)
-    ]
+    found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in in_batches(ids)]
     return torch.cat(found)
+
+
+def moved(state: State, device: torch.device) -> State:
+    """Return the state on a device."""
+    return {name: tensor.to(device) for name, tensor in state.items()}
 
 
 def streamed(
     network: nn.Module, rows: Iterator[tuple[Wanted, State, list[str]]], accelerator: Accelerator
 ) -> Iterator[tuple[Wanted, Tensor]]:
     """Yield what the network says of each state, in no particular order; only some of them are held at a time."""
-    from accelerate.utils import send_to_device
-
     network.eval()
     while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
         some.sort(key=lambda item: length_of(item[1], item[2]))  # so that few places are padding
         for batch in in_batches(some):
             state = stacked([row for _, row, _ in batch], batch[0][2])
             with torch.inference_mode():
-                outputs = network(send_to_device(state, accelerator.device)).float().cpu()
+                outputs = network(moved(state, accelerator.device)).float().cpu()
             yield from zip((one for one, _, _ in batch), outputs, strict=True)
 
 

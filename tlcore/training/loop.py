@@ -14,12 +14,13 @@ import torch
 
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError
-from tlcore.features.readers import StateReader
+from tlcore.features.readers import HeldStates, StateReader
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoints
-from tlcore.training.inference import in_batches, outputs_of
+from tlcore.training.head_solver import PENALTIES, solve_head
+from tlcore.training.inference import in_batches, moved, outputs_of
 from tlcore.training.lr_range import LearningRateRange, range_test
 from tlcore.training.network import Upper
 from tlcore.training.optimizers import optimizer_for
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Trainer", "Training"]
 
 RANK = 0
+HEAD_BATCH = 4096
+"""So many stored features are read at once where nothing but the head is above the line."""
 
 
 @dataclass
@@ -42,6 +45,17 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: float = math.nan
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What is to be predicted of each example."""
+
+    encoded: Tensor
+    rows: Mapping[str, int]
+
+    def of(self, ids: Sequence[str]) -> Tensor:
+        return self.encoded[torch.tensor([self.rows[id_] for id_ in ids])]
 
 
 class Trainer:
@@ -79,15 +93,47 @@ class Trainer:
         )
         self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
 
-    def fit_standardisation(self, examples: Sequence[Example]) -> None:
-        """Measure the features of the training split before anything is trained."""
-        self.bare.standardise.fit(self.features(examples))
+    def fit_standardisation(self, examples: Sequence[Example], keep: int = 0) -> Tensor:
+        """Measure the features of the training split before anything is trained.
 
-    def features(self, examples: Sequence[Example]) -> Tensor:
-        """Return the pooled features (N, feature_dim) of examples in their order as the network gives them now."""
-        with self.accelerator.autocast():
-            batches = in_batches([example.id for example in examples])
-            return self.bare.pooled(self.reader, batches, self.accelerator.device)
+        Return the features of the first ``keep`` examples, standardised, on the CPU.
+        """
+        kept: list[Tensor] = []
+
+        def parts() -> Iterator[Tensor]:
+            left = keep
+            for part in self.features(examples):
+                if left > 0:
+                    kept.append(part[:left])
+                    left -= len(kept[-1])
+                yield part
+
+        self.bare.standardise.fit(parts())
+        return self._standardised(torch.cat(kept)) if kept else torch.empty(0)
+
+    def features(self, examples: Sequence[Example]) -> Iterator[Tensor]:
+        """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""
+        size = 64 if self.bare.names else HEAD_BATCH
+        for batch in in_batches([example.id for example in examples], size):
+            with self.accelerator.autocast():
+                features = self.bare.pooled(self.reader, batch, self.accelerator.device)
+            yield features
+
+    def standardised(self, examples: Sequence[Example]) -> Iterator[Tensor]:
+        """Yield what the head sees of examples in their order, on the CPU."""
+        yield from map(self._standardised, self.features(examples))
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        standardised: Tensor = self.bare.standardise(features.to(self.accelerator.device)).cpu()
+        return standardised
+
+    def hold(self, examples: Sequence[Example], most_bytes: float) -> None:
+        """Keep the features of these examples in memory, where only the head is trained and they fit."""
+        size = len(examples) * self.bare.standardise.mean.numel() * 4
+        if self.bare.names or getattr(self.reader, "changing", True) or size > most_bytes:
+            return
+        features = torch.cat(list(self.features(examples))).to(self.accelerator.device)
+        self.reader = HeldStates(features, [example.id for example in examples], self.reader)
 
     def find_lr(self, train: Sequence[Example]) -> LearningRateRange:
         """Measure at which learning rate the loss falls best, take that one, and leave the weights as they were.
@@ -136,32 +182,99 @@ class Trainer:
         steps = len(self._batches(ids, weights, "order", 0))
         chosen = self.section.scheduler
         schedule = Schedule(chosen.name, chosen.options, steps_per_epoch=steps, epochs=self.section.epochs)
-        for epoch in range(self.section.epochs):
+        with self._threads():
+            for epoch in range(self.section.epochs):
+                started = time.perf_counter()
+                loss, lr = self._epoch(epoch, self._batches(ids, weights, "order", epoch), targets, schedule)
+                with self._averaged():
+                    record = self._judged(result, {"loss": loss}, lr, steps, validation, checkpoints, started)
+                schedule.epoch_ended(improved=record["best"])
+                epoch_finished(epoch + 1, record)
+                if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
+                    break
+            self._back_to_best(result, checkpoints, validation)
+        return result
+
+    def solve(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        checkpoints: Checkpoints,
+        epoch_finished: Callable[[int, Mapping[str, Any]], None],
+    ) -> Training:
+        """Solve the head to its optimum instead of taking steps, and choose the L2 penalty on the validation split.
+
+        Each penalty counts as an epoch. What lies below the head stays as it is.
+
+        Raises:
+            NumericError: a loss that is not finite.
+        """
+        result = Training()
+        encoded = self.task.encode([example.label for example in train])
+        device = self.accelerator.device
+
+        def examples() -> Iterator[tuple[Tensor, Tensor]]:
+            start = 0
+            for features in self.features(train):
+                part = encoded[start : start + len(features)]
+                start += len(features)
+                yield self.bare.standardise(features.to(device)), part.to(device)
+
+        for number, penalty in enumerate(PENALTIES):
             started = time.perf_counter()
-            loss, lr = self._epoch(epoch, self._batches(ids, weights, "order", epoch), targets, schedule)
-            with self._averaged():
-                scores = self.scores(validation)
-                score = self._selected(scores)
-                better = math.isnan(result.best_score) or self._improves(score, result.best_score)
-                if better:
-                    result.best_epoch, result.best_score = epoch + 1, score
-                    checkpoints.save(self.bare, {"epoch": epoch + 1, "step": (epoch + 1) * steps, "seed": self.seed})
-            schedule.epoch_ended(improved=better)
-            record = {
-                "epoch": epoch + 1,
-                "train": {"loss": loss},
-                "validation": {name: value for name, value in scores.items() if isinstance(value, (int, float))},
-                "selected": self.task.selection.metric,
-                "lr": lr,
-                "seconds": round(time.perf_counter() - started, 3),
-                "best": better,
-            }
-            result.history.append(record)
-            epoch_finished(epoch + 1, record)
-            if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
-                break
+            loss = solve_head(self.bare.head, examples, self.task.loss, penalty)
+            if not math.isfinite(loss):
+                raise NumericError("the loss of the solved head is not finite", hint="look at the training examples")
+            record = self._judged(result, {"loss": loss, "l2": penalty}, 0.0, 1, validation, checkpoints, started)
+            epoch_finished(number + 1, record)
         self._back_to_best(result, checkpoints, validation)
         return result
+
+    def _judged(
+        self,
+        result: Training,
+        told: Mapping[str, float],
+        lr: float,
+        steps: int,
+        validation: Sequence[Example],
+        checkpoints: Checkpoints,
+        started: float,
+    ) -> dict[str, Any]:
+        """Score an epoch, keep it where it is the best so far, and add its record to the history."""
+        epoch = len(result.history) + 1
+        scores = self.scores(validation)
+        score = self._selected(scores)
+        better = math.isnan(result.best_score) or self._improves(score, result.best_score)
+        if better:
+            result.best_epoch, result.best_score = epoch, score
+            checkpoints.save(self.bare, {"epoch": epoch, "step": epoch * steps, "seed": self.seed})
+        record = {
+            "epoch": epoch,
+            "train": dict(told),
+            "validation": {name: value for name, value in scores.items() if isinstance(value, (int, float))},
+            "selected": self.task.selection.metric,
+            "lr": lr,
+            "seconds": round(time.perf_counter() - started, 3),
+            "best": better,
+        }
+        result.history.append(record)
+        return record
+
+    @contextlib.contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Compute in one thread where only a head is trained on a processor.
+
+        Its matrices are so small that threads cost more than they bring, many times more where others use the machine.
+        """
+        if self.bare.names or self.accelerator.device.type != "cpu":
+            yield
+            return
+        count = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(count)
 
     def outputs(self, examples: Sequence[Example]) -> Tensor:
         """Return the outputs (N, outputs) for examples in their order, fp32 on the CPU."""
@@ -173,7 +286,7 @@ class Trainer:
         return self.task.evaluate(self.outputs(examples), targets).metrics
 
     def _epoch(
-        self, epoch: int, batches: Sequence[Sequence[str]], targets: Mapping[str, Tensor], schedule: Schedule
+        self, epoch: int, batches: Sequence[Sequence[str]], targets: _Targets, schedule: Schedule
     ) -> tuple[float, float]:
         self.bare.enter_epoch(epoch)
         total, lr = 0.0, 0.0
@@ -187,22 +300,20 @@ class Trainer:
                 self._average.update()
         return total / sum(map(len, batches)), lr
 
-    def _step(self, ids: Sequence[str], targets: Mapping[str, Tensor], epoch: int, step: int) -> float:
+    def _step(self, ids: Sequence[str], targets: _Targets, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
-            return self._loss(part, torch.stack([targets[id_] for id_ in part]), epoch, step)
+            return self._loss(part, targets.of(part), epoch, step)
 
         with seeded(self.seed, "dropout", epoch, step, RANK):
             return self._stepper.take(ids, loss, step)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
-        from accelerate.utils import send_to_device
-
         state = self.reader.batch(ids, epoch)
         if self.section.mix:
             drawn = generator(self.seed, "mix", step, *ids)
             if float(torch.rand((), generator=drawn)) < self.section.mix:
                 state, targets = self.bare.mix(state, self._shares(targets), drawn)
-        state = send_to_device(state, self.accelerator.device)
+        state = moved(state, self.accelerator.device)
         return self.task.loss(self.upper(state), targets.to(self.accelerator.device))
 
     def _shares(self, targets: Tensor) -> Tensor:
@@ -211,9 +322,9 @@ class Trainer:
             return targets
         return torch.nn.functional.one_hot(targets, self.task.outputs).float()
 
-    def _targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+    def _targets(self, examples: Sequence[Example]) -> _Targets:
         encoded = self.task.encode([example.label for example in examples])
-        return dict(zip([example.id for example in examples], encoded, strict=True))
+        return _Targets(encoded, {example.id: row for row, example in enumerate(examples)})
 
     def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """Return how often each example is drawn, where the task wishes for more than once each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,11 +38,23 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(()))
 
-    def fit(self, features: Tensor) -> None:
-        """Set both from the training split's features (N, features); where nothing varies, nothing is scaled."""
-        values = features.double()
-        deviation = values.var(dim=0, correction=0).mean().sqrt()
-        self.mean.copy_(values.mean(dim=0))
+    def fit(self, parts: Iterable[Tensor]) -> None:
+        """Set both from the training split's features, which come in parts (…, features).
+
+        Where nothing varies, nothing is scaled. Means and squares of the parts are joined as in Chan, Golub and
+        LeVeque (1979), so that nothing is held but sums.
+        """
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for part in parts:
+            values = part.double()
+            own = values.mean(dim=0)
+            total = count + len(values)
+            away = own - mean
+            squares = squares + (values - own).square().sum(dim=0) + away.square() * (count * len(values) / total)
+            mean = mean + away * (len(values) / total)
+            count = total
+        deviation = (squares / count).mean().sqrt()
+        self.mean.copy_(mean)
         self.deviation.copy_(deviation if deviation > 0 else torch.ones(()))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -126,11 +138,8 @@ class Upper(nn.Module):
         return names
 
     @torch.no_grad()
-    def pooled(self, reader: StateReader, batches: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """Return the features (N, feature_dim) of all batches as they are now, fp32 on the CPU."""
+    def pooled(self, reader: StateReader, ids: Sequence[str], device: torch.device) -> Tensor:
+        """Return the features (N, feature_dim) of a batch as they are now, fp32 on the CPU."""
         self.eval()
-        found = []
-        for ids in batches:
-            state = {name: tensor.to(device) for name, tensor in reader.batch(ids).items()}
-            found.append(self.features(state).float().cpu())
-        return torch.cat(found)
+        state = {name: tensor.to(device) for name, tensor in reader.batch(ids).items()}
+        return self.features(state).float().cpu()

@@ -34,7 +34,7 @@ def optimizer_for(
     by_part = {group.part: group for group in groups}
     if unknown := sorted(set(by_part) - set(parts)):
         raise UsageError(f"the adapter groups the parameters of {unknown[0]!r}, which is not trained")
-    grouped = []
+    grouped: list[dict[str, Any]] = []
     for part, module in parts.items():
         group = by_part.get(part, ParameterGroup(part))
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -45,5 +45,7 @@ def optimizer_for(
             entry["weight_decay"] = group.weight_decay
         grouped.append(entry)
     kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
+    if name != "rmsprop":  # which has no such kernel
+        settings["fused"] = all(p.is_floating_point() for group in grouped for p in group["params"])
     optimizer: Optimizer = kinds[name](grouped, **settings)
     return optimizer

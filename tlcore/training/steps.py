@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,13 @@ class Stepper:
         note: Callable[[str], None],
     ) -> None:
         self._accelerator = accelerator
-        self._optimizer = optimizer
         self._part = part
         self._clip = clip
         self._fit_memory = fit_memory
         self._note = note
+        # Accelerate's wrapper looks for another package's optimizers on the disk in every step. What it adds is the
+        # scaler; without one the optimizer itself does the same.
+        self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
 
     def take(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
         """Change the weights once by the gradient of the mean loss over these examples; return that loss.
@@ -50,15 +53,25 @@ class Stepper:
         """
         loss = self._gradients(ids, loss_of, step)
         if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
-            for group in self._optimizer.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        _require_finite(parameter.grad, f"a gradient in {group['part']}", ids, step)
+            self._require_finite_gradients(ids, step)
         if self._clip is not None:
             parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
             self._accelerator.clip_grad_norm_(parameters, self._clip)
         self._optimizer.step()
         return loss
+
+    def _require_finite_gradients(self, ids: Sequence[str], step: int) -> None:
+        gradients = [
+            (parameter.grad, group["part"])
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        # One number for all of them: it is finite only if each is, and asking a GPU once is cheap.
+        if gradients and math.isfinite(float(torch.stack([gradient.sum() for gradient, _ in gradients]).sum())):
+            return
+        for gradient, part in gradients:
+            _require_finite(gradient, f"a gradient in {part}", ids, step)
 
     def _gradients(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
         from accelerate.utils.memory import should_reduce_batch_size
@@ -82,10 +95,12 @@ class Stepper:
         self, part: Sequence[str], total: int, loss_of: Callable[[Sequence[str]], Tensor], step: int
     ) -> float:
         loss = loss_of(part)
-        _require_finite(loss, "the loss", part, step)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            _require_finite(loss, "the loss", part, step)
         share = len(part) / total
         self._accelerator.backward(loss * share if share < 1 else loss)
-        return float(loss.detach()) * share
+        return value * share
 
 
 def training_batches(ids: Sequence[str], size: int) -> list[Sequence[str]]:
