@@ -10,10 +10,12 @@ from tlcore.contracts import State
 __all__ = ["MASK", "Buckets", "length_of", "ragged_names", "stacked", "unstacked"]
 
 MASK = "mask"
-LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-PLACES_IN_A_BATCH = 4096
+LENGTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+"""What rows are padded to: close enough to each other that few places are padding."""
+PLACES_IN_A_BATCH = 512
+"""So many keep one processor busy; with more, too many rows of the last batches would fill up."""
 ROWS_WITHOUT_LENGTH = 16
-ON_GPU = 8
+ON_GPU = 16
 """So many times as many rows keep a GPU busy."""
 
 Tag = TypeVar("Tag")
@@ -113,4 +115,4 @@ class Buckets(Generic[Tag]):
 
 def rows_for(length: int | None) -> int:
     """Return how many rows a batch has, from the length of its rows alone."""
-    return ROWS_WITHOUT_LENGTH if length is None else max(8, min(64, PLACES_IN_A_BATCH // length))
+    return ROWS_WITHOUT_LENGTH if length is None else 16 if length * 16 <= PLACES_IN_A_BATCH else 8
