@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example
 from tlcore.data.examples import Dataset
-from tlcore.errors import NumericError
+from tlcore.errors import UnreadableError
 from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
 from tlcore.features.first_pass import FirstPass, Storing, first_pass
-from tlcore.features.frozen import FEATURES
+from tlcore.features.frozen import FEATURES, FrozenPart
 from tlcore.features.keys import Namespace
 from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
 from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
+from tlcore.publishing import publish_file
 from tlcore.recipe import Recipe
 from tlcore.run_folder import is_writable
 from tlcore.training.device import accelerator_for, half_format, precision_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import Tensor
 
 __all__ = ["FirstPasses", "Outlook"]
 
@@ -62,7 +63,6 @@ class FirstPasses:
         self._progress = progress
         self._tell = tell
         self._root = self._store(own_folder)
-        self._computed: Counter[str] = Counter()
         self.why = ""
         """Why the precision is what it is, where the recipe leaves it open."""
 
@@ -71,7 +71,6 @@ class FirstPasses:
         line: int,
         accelerator: Accelerator,
         examples: Sequence[Example],
-        tell: Callable[[str], None] | None = None,
     ) -> FirstPass:
         """Return where to read the states of these examples at a line, computing what the store lacks."""
         recipe = self._recipe
@@ -87,12 +86,8 @@ class FirstPasses:
             Storing(self._root, namespace, recipe.features.store, passes=recipe.train.epochs + 1),
             state_identities(recipe, self._dataset),
             progress=lambda done, total: self._progress(phase, done, total),
-            tell=tell or self._tell,
+            tell=self._tell,
         )
-        # What the sample computed a moment ago was computed by this run.
-        earlier = self._computed[namespace.digest]
-        found.computed, found.reused = found.computed + earlier, found.reused - earlier
-        self._computed[namespace.digest] = found.computed
         if found.stored_bytes:
             evict(self._root, limit_bytes())
         return found
@@ -114,7 +109,7 @@ class FirstPasses:
         """Return an Accelerator in half precision where the device is fast in it and the features survive it.
 
         Asked are 16 training examples, chosen by their content: their features in half precision must keep a centred
-        cosine of 0.99 to those in fp32. Both are kept in the store, so that another run need not compute them.
+        cosine of 0.99 to those in fp32. The answer is kept in the store.
         """
         device = self._recipe.train.device
         half = half_format(fp32.device)
@@ -123,25 +118,46 @@ class FirstPasses:
             self.why = "too few training examples to try half precision" if half else "the device has no fast half"
             return fp32
         sample = sorted(train, key=lambda example: self._dataset.digests[example.id])[:SAMPLE]
-        reference = self._features(fp32, sample)
-        accelerator = accelerator_for(device, half)
         try:
-            found = self._features(accelerator, sample)
-        except (RuntimeError, NumericError) as error:
+            cosine = self._cosine(fp32, half, sample)
+        except (RuntimeError, NotImplementedError) as error:
             note(f"precision fp32: this network cannot be computed in {half} ({str(error).splitlines()[0]})")
             return accelerator_for(device, "fp32")
-        cosine = centred_cosine(reference, found) if len(reference) == len(found) >= FEWEST else 0.0
-        self.why = f"the features of {len(reference)} training examples keep a centred cosine of {cosine:.4f} in {half}"
+        self.why = f"the features of {len(sample)} training examples keep a centred cosine of {cosine:.4f} in {half}"
         if cosine >= LEAST_COSINE:
             self._tell(f"precision {half}: {self.why}")
-            return accelerator
+            return accelerator_for(device, half)
         note(f"precision fp32: {self.why}, and less than {LEAST_COSINE} costs accuracy")
         return accelerator_for(device, "fp32")
 
-    def _features(self, accelerator: Accelerator, sample: Sequence[Example]) -> Tensor:
-        found = self.at(len(self._backbone.stages), accelerator, sample, lambda text: None)
-        unreadable = {problem.id for problem in found.problems}
-        return found.reader.batch([example.id for example in sample if example.id not in unreadable])[FEATURES]
+    def _cosine(self, fp32: Accelerator, half: str, sample: Sequence[Example]) -> float:
+        """Return what is remembered of this network and sample, else compute it."""
+        line = len(self._backbone.stages)
+        namespace = state_namespace(self._recipe, self._backbone, line, half, frozen_digest(self._backbone, line))
+        asked = hashlib.sha256("".join(self._dataset.digests[example.id] for example in sample).encode()).hexdigest()
+        path = folder_of(self._root, namespace) / f"survival-{asked[:32]}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return float(json.loads(path.read_text("utf-8"))["centred_cosine"])
+        readable = self._readable(sample)
+        cosine = 0.0
+        if len(readable) >= FEWEST:
+            reference = FrozenPart(self._backbone, line, fp32).together(readable)[FEATURES]
+            accelerator = accelerator_for(self._recipe.train.device, half)
+            found = FrozenPart(self._backbone, line, accelerator).together(readable)[FEATURES]
+            cosine = centred_cosine(reference, found)
+        if self._recipe.features.store != "never":
+            with contextlib.suppress(OSError):  # it only saves work
+                path.parent.mkdir(parents=True, exist_ok=True)
+                publish_file(path, json.dumps({"centred_cosine": cosine, "examples": len(readable)}))
+        return cosine
+
+    def _readable(self, sample: Sequence[Example]) -> list[Example]:
+        readable = []
+        for example in sample:
+            with contextlib.suppress(UnreadableError):  # the first pass lists it with the reason
+                self._backbone.prepare([example], None)
+                readable.append(example)
+        return readable
 
     def _store(self, own_folder: Path) -> Path:
         """Return the store that all runs share; where it cannot be written to, a folder of this run alone."""
