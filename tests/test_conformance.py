@@ -330,7 +330,7 @@ def test_a_stage_that_cannot_take_dummy_rows_is_found(tmp_path):
         kept = {name: value[:4] for name, value in state.items()}
         return Blend.forward(self, kept)
 
-    with pytest.raises(ConformanceError, match="stage blend: the first dimension of hidden is not N = 64"):
+    with pytest.raises(ConformanceError, match="stage blend: the first dimension of hidden is not N = 16"):
         testing.check_backbone(backbone_spec(blending("K", refuse_more_rows)), tmp_path)
 
 

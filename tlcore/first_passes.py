@@ -88,7 +88,7 @@ class FirstPasses:
             progress=lambda done, total: self._progress(phase, done, total),
             tell=self._tell,
         )
-        if found.stored_bytes:
+        if found.stored_bytes and accelerator.is_main_process:
             evict(self._root, limit_bytes())
         return found
 

@@ -43,8 +43,9 @@ def is_writable(folder: Path) -> bool:
 class RunFolder:
     """Where one run writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
 
     @classmethod
     def made(cls, out: Path | None, parent: Path, started: datetime.datetime) -> RunFolder:
@@ -67,6 +68,8 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Publish a file."""
+        if not self.writes:  # another process of the run does
+            return
         publish_file(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -90,6 +93,8 @@ class RunFolder:
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
         """Add one line of JSON to a file."""
+        if not self.writes:
+            return
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 

@@ -118,16 +118,25 @@ class _Run:
         self.started = datetime.datetime.now().astimezone()
 
     def execute(self, out: Path | None) -> Result:
-        if out is not None:
-            require_free(out)
+        from tlcore.training.team import Team
+
         began = time.perf_counter()
         accelerator = self._accelerator()
+        self.team = Team(accelerator)
+        if not self.team.leads:
+            self.progress, self.warn = _silent_progress, _silent
+        elif out is not None:
+            require_free(out)
         with self.clock.phase("data"):
             dataset = dataset_of(self.recipe)
         with self.clock.phase("backbone"), noted(dataset.notes):
             parts = parts_of(self.recipe, dataset, self.lock)
-        self.files = RunFolder.made(out, Path("runs") / self.recipe.name, self.started)
-        self.folder = self.files.path
+        if self.team.leads:
+            self.files = RunFolder.made(out, Path("runs") / self.recipe.name, self.started)
+        folder = Path(self.team.told(str(self.files.path) if self.team.leads else ""))
+        if not self.team.leads:
+            self.files = RunFolder(folder, writes=False)
+        self.folder = folder
         self.files.write("recipe.yaml", recipe_yaml(self.recipe))
         self._tell(
             "tl_run_started",
@@ -137,7 +146,8 @@ class _Run:
             with noted(dataset.notes, self.warn):
                 return self._trained(accelerator, dataset, parts, began)
         finally:
-            shutil.rmtree(self.folder / "features", ignore_errors=True)
+            if self.team.leads:
+                shutil.rmtree(self.folder / "features", ignore_errors=True)
 
     def _accelerator(self) -> Accelerator:
         from tlcore.training.device import accelerator_for
@@ -179,7 +189,7 @@ class _Run:
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
-        checkpoints = Checkpoints(self.folder / "checkpoints")
+        checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads)
         train, validation = dataset.split("train"), dataset.split("validation")
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
@@ -201,10 +211,12 @@ class _Run:
         with self.clock.phase("saving"):
             merged = upper.merge()
             kind, precision = kind_of_inputs(dataset), precision_of(accelerator)
-            save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
+            if self.team.leads:
+                save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         self._leave(metrics, {**tables, **found_tables}, manifest)
+        self.team.wait()  # until all have read what is cleared away
         checkpoints.clear()
         self._tell(
             "tl_run_finished",
@@ -248,7 +260,11 @@ class _Run:
         from tlcore.training.tracking import Trackers
 
         trackers = Trackers(
-            self.recipe.track, project=self.recipe.name, folder=self.folder, recipe=self.plain, warn=note
+            self.recipe.track if self.team.leads else (),
+            project=self.recipe.name,
+            folder=self.folder,
+            recipe=self.plain,
+            warn=note,
         )
 
         def epoch_finished(epoch: int, record: Mapping[str, Any]) -> None:
@@ -298,7 +314,8 @@ class _Run:
                     )
                 tables = evaluation.tables
                 mistakes = worst_mistakes(task, examples, outputs, targets, self.recipe.evaluate.mistakes)
-        write_predictions(self.folder / "predictions.parquet", columns)
+        if self.team.leads:
+            write_predictions(self.folder / "predictions.parquet", columns)
         return metrics, tables, mistakes
 
     def _epoch_finished(self, epoch: int, record: Mapping[str, Any]) -> None:
@@ -321,6 +338,7 @@ class _Run:
             "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
             "seed": self.recipe.seed,
             "device": str(accelerator.device),
+            "processes": self.team.size,
             "precision": precision_of(accelerator),
             "backbone": about,
             "data": {"digest": data_digest(dataset)},
@@ -334,4 +352,13 @@ class _Run:
         }
 
     def _tell(self, hook: str, event: Any) -> None:
-        self.host.notify(hook, event, self.warn)
+        if self.team.leads:
+            self.host.notify(hook, event, self.warn)
+
+
+def _silent(text: str) -> None:
+    """Say nothing: the leading process does."""
+
+
+def _silent_progress(phase: str, done: int, total: int) -> None:
+    """Show nothing: the leading process does."""

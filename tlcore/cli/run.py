@@ -22,9 +22,16 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder, by default runs/<name>/<time>.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Share the run among so many processes of this machine.")
+    ] = 1,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
+    from tlcore.cli.launching import launched, leads
+
+    if processes != 1:
+        raise typer.Exit(launched(processes))
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.running import run as run_recipe
@@ -32,6 +39,8 @@ def run(
     # Nothing but the JSON object may reach standard output, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr):
         result = run_recipe(recipe, overrides=set_ or (), out=out, registry=registry_of(ctx), progress=ProgressLine())
+    if not leads():
+        return
     if json_:
         summary = {
             "run": str(result.folder),

@@ -133,6 +133,7 @@ class _Pass:
         """Fill the store, each process a share of what is missing."""
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
         if world > 1:
+            self._accelerator.wait_for_everyone()  # until each has seen what was there before
             self._fill(wanted, {key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
             self._share_unreadable()
             missing = self._store.look(wanted) - self._unreadable.keys()
@@ -142,6 +143,7 @@ class _Pass:
         from accelerate.utils import gather_object
 
         self._unreadable = dict(gather_object(list(self._unreadable.items())))
+        self._computed = sum(gather_object([self._computed]))
 
     def _fill(self, wanted: Mapping[bytes, Wanted], missing: set[bytes]) -> None:
         for _ in range(MOST_ROUNDS):

@@ -22,8 +22,9 @@ TENSORS = "model.safetensors"
 class Checkpoints:
     """The checkpoints of one run; the newest is kept, and an older one goes only after a newer one is whole."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder = folder
+        self._writes = writes
         self._newest: Path | None = None
 
     def save(self, module: nn.Module, position: Mapping[str, Any]) -> None:
@@ -31,6 +32,9 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         target = self.folder / f"epoch-{position['epoch']:05d}"
+        if not self._writes:  # another process of the run does, and comes to the same decisions
+            self._newest = target
+            return
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
         publish_folder(
             target,
@@ -56,4 +60,5 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints of a finished run."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._writes:
+            shutil.rmtree(self.folder, ignore_errors=True)

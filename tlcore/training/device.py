@@ -22,7 +22,8 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     """Return the Accelerator of a run for ``device`` (auto, cpu, cuda) and ``precision`` (auto, fp32, bf16, fp16).
 
     Raises:
-        UsageError: the device is absent, the precision does not fit it, or several processes were started.
+        UsageError: the device is absent, the precision does not fit it, or fewer processes found each other than were
+            started.
     """
     import torch
     from accelerate import Accelerator
@@ -36,17 +37,19 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
         )
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     mixed = MIXED[resolved_precision(precision, on_cpu=on_cpu)]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(
-            f"{os.environ['WORLD_SIZE']} processes were started; this version trains in one",
-            hint="start `tl run` without a launcher",
-        )
     if on_cpu:
         keep_freed_memory()
     # Accelerate keeps device and precision for the whole process; a second run may want others.
     AcceleratorState._reset_state()
     PartialState._reset_state()
-    return Accelerator(mixed_precision=mixed, cpu=on_cpu)
+    accelerator = Accelerator(mixed_precision=mixed, cpu=on_cpu)
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != asked:
+        raise UsageError(
+            f"{asked} processes were asked for, and Accelerate has {accelerator.num_processes}",
+            hint=f"use `tl run --processes {asked}` or torchrun",
+        )
+    return accelerator
 
 
 def resolved_precision(precision: str, *, on_cpu: bool) -> str:

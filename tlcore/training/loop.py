@@ -26,6 +26,7 @@ from tlcore.training.network import Upper
 from tlcore.training.optimizers import optimizer_for
 from tlcore.training.schedules import Schedule
 from tlcore.training.steps import Stepper, training_batches
+from tlcore.training.team import Team
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer", "Training"]
 
-RANK = 0
 HEAD_BATCH = 4096
 """So many stored features are read at once where nothing but the head is above the line."""
 
@@ -82,7 +82,10 @@ class Trainer:
         optimizer = optimizer_for(
             section.optimizer.name, section.optimizer.options, upper.parts(), plan.parameter_groups, self.lr
         )
-        self.upper, self.optimizer = accelerator.prepare(upper, optimizer)
+        self.team = Team(accelerator)
+        # The step adds the gradients of several processes up itself, so that parts may differ in size.
+        self.upper = accelerator.prepare_model(upper, evaluation_mode=True)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
         self._stepper = Stepper(
             accelerator,
             self.optimizer,
@@ -90,6 +93,8 @@ class Trainer:
             clip=section.clip,
             fit_memory=section.fit_memory,
             note=note,
+            # A head alone is trained by each process by itself: talking about it would take longer.
+            team=self.team if upper.names else None,
         )
         self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
 
@@ -113,11 +118,13 @@ class Trainer:
 
     def features(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""
-        size = 64 if self.bare.names else HEAD_BATCH
+        size = 64 * self.team.size if self.bare.names else HEAD_BATCH
         for batch in in_batches([example.id for example in examples], size):
-            with self.accelerator.autocast():
-                features = self.bare.pooled(self.reader, batch, self.accelerator.device)
-            yield features
+            yield self.team.joined(batch, self._pooled) if self.bare.names else self._pooled(batch)
+
+    def _pooled(self, ids: Sequence[str]) -> Tensor:
+        with self.accelerator.autocast():
+            return self.bare.pooled(self.reader, ids, self.accelerator.device)
 
     def standardised(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield what the head sees of examples in their order, on the CPU."""
@@ -242,6 +249,7 @@ class Trainer:
     ) -> dict[str, Any]:
         """Score an epoch, keep it where it is the best so far, and add its record to the history."""
         epoch = len(result.history) + 1
+        self.team.agree_on_buffers(self.bare)
         scores = self.scores(validation)
         score = self._selected(scores)
         better = math.isnan(result.best_score) or self._improves(score, result.best_score)
@@ -278,7 +286,12 @@ class Trainer:
 
     def outputs(self, examples: Sequence[Example]) -> Tensor:
         """Return the outputs (N, outputs) for examples in their order, fp32 on the CPU."""
-        return outputs_of(self.upper, self.reader, [example.id for example in examples], self.accelerator)
+
+        def compute(ids: Sequence[str]) -> Tensor:
+            return outputs_of(self.upper, self.reader, ids, self.accelerator)
+
+        ids = [example.id for example in examples]
+        return self.team.joined(ids, compute) if self.bare.names else compute(ids)
 
     def scores(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return the task's metrics on these examples."""
@@ -304,7 +317,7 @@ class Trainer:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
-        with seeded(self.seed, "dropout", epoch, step, RANK):
+        with seeded(self.seed, "dropout", epoch, step, self.team.rank):
             return self._stepper.take(ids, loss, step)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
@@ -350,6 +363,7 @@ class Trainer:
                 yield
 
     def _back_to_best(self, result: Training, checkpoints: Checkpoints, validation: Sequence[Example]) -> None:
+        self.team.wait()  # until it is written
         position = checkpoints.load(self.bare)
         again = self._selected(self.scores(validation))
         if position["epoch"] != result.best_epoch or abs(again - result.best_score) > 1e-9:

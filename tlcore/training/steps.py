@@ -10,6 +10,7 @@ import torch
 
 from tlcore.errors import NumericError
 from tlcore.training.inference import in_batches
+from tlcore.training.team import Team
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,8 +36,10 @@ class Stepper:
         clip: float | None,
         fit_memory: bool,
         note: Callable[[str], None],
+        team: Team | None = None,
     ) -> None:
         self._accelerator = accelerator
+        self._team = team
         self._part = part
         self._clip = clip
         self._fit_memory = fit_memory
@@ -55,10 +58,12 @@ class Stepper:
         if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
             self._require_finite_gradients(ids, step)
         if self._clip is not None:
-            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-            self._accelerator.clip_grad_norm_(parameters, self._clip)
+            self._accelerator.clip_grad_norm_(self._parameters(), self._clip)
         self._optimizer.step()
         return loss
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def _require_finite_gradients(self, ids: Sequence[str], step: int) -> None:
         gradients = [
@@ -79,9 +84,10 @@ class Stepper:
         while True:
             self._optimizer.zero_grad()
             try:
-                return sum(
-                    self._part_gradients(part, len(ids), loss_of, step) for part in training_batches(ids, self._part)
-                )
+                own = ids if self._team is None else self._team.mine(ids)
+                parts = training_batches(own, self._part)
+                loss = sum(self._part_gradients(part, len(ids), loss_of, step) for part in parts)
+                return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
             except RuntimeError as error:
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
                     raise
