@@ -73,9 +73,9 @@ class Model:
 
         if self._line:
             frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-            rows = frozen.states(wanted, refuse, progress)
+            rows = frozen.states(wanted, refuse, progress, len(wanted))
         else:
-            rows = prepared(self._backbone, wanted, refuse, progress)
+            rows = prepared(self._backbone, wanted, refuse, progress, len(wanted))
         found = {int(one.key): outputs for one, outputs in streamed(self._upper, rows, self._accelerator)}
         problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
         if not found:

@@ -46,7 +46,7 @@ is ragged: tlcore stores only the marked places and pads with zeros when it batc
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One example as its source gives it; ``input`` stays raw: a path, bytes, a text, numbers."""
 

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["linear_probe", "most_examples"]
 
 MOST_EXAMPLES = 20_000
-MOST_VALUES = 2**25
+FEWEST_EXAMPLES = 2_000
+MOST_VALUES = 2**23
 """So many training examples, and numbers in their features, are enough to judge by; more would cost memory."""
 
 
 def most_examples(width: int) -> int:
     """Return how many training examples with so many features the probe looks at."""
-    return max(1, min(MOST_EXAMPLES, MOST_VALUES // width))
+    return max(FEWEST_EXAMPLES, min(MOST_EXAMPLES, MOST_VALUES // width))
 
 
 def linear_probe(

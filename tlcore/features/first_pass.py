@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -107,51 +107,58 @@ class _Pass:
         self._store = FeatureStore(storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell)
 
     def run(self) -> FirstPass:
-        wanted: dict[bytes, Wanted] = {}
-        members: dict[bytes, list[str]] = {}
-        for example in self._examples.values():
-            for one in self._identities.wanted(example):
-                wanted[one.key] = one
-                members.setdefault(one.key, []).append(example.id)
+        keys = {one.key for one in self._all()}
         if self._storing.mode == "never":
-            self._check(wanted)
-            return self._result(wanted, members, RecomputedStates, reused=0)
-        missing = self._store.look(wanted)
-        reused = len(wanted) - len(missing)
+            self._check(keys)
+            return self._result(RecomputedStates, reused=0)
+        missing = self._store.look(keys)
+        reused = len(keys) - len(missing)
         if missing:
             where = f"below {self._line_name()}" if self._line else "of the input"
             self._tell(f"feature store: states {where}: {len(missing)} to compute, {reused} are stored already")
-        try:
-            self._fill_together(wanted, missing)
-        except _DoesNotPayError as reason:
-            note(str(reason))
-            self._check({key: one for key, one in wanted.items() if key in self._store.look(wanted)})
-            return self._result(wanted, members, RecomputedStates, reused=reused)
-        return self._result(wanted, members, StoredStates, reused=reused)
+        if reason := self._fill_together(keys, missing):
+            note(reason)
+            self._check(self._store.look(keys))
+            return self._result(RecomputedStates, reused=reused)
+        return self._result(StoredStates, reused=reused)
 
-    def _fill_together(self, wanted: Mapping[bytes, Wanted], missing: set[bytes]) -> None:
-        """Fill the store, each process a share of what is missing."""
+    def _all(self) -> Iterator[Wanted]:
+        """Yield every state to have, anew whenever it is asked for: held for all examples they would cost memory."""
+        views = self._identities.views
+        for number in range(views.count if views is not None else 1):  # what is prepared together is of one view
+            for example in self._examples.values():
+                yield from self._identities.wanted(example)[number : number + 1]
+
+    def _those(self, keys: Collection[bytes]) -> Iterator[Wanted]:
+        left = set(keys)
+        for one in self._all():
+            if one.key in left:
+                left.discard(one.key)
+                yield one
+
+    def _fill_together(self, keys: set[bytes], missing: set[bytes]) -> str:
+        """Fill the store, each process a share of what is missing; return why nothing is stored, or nothing."""
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
-        if world > 1:
-            self._accelerator.wait_for_everyone()  # until each has seen what was there before
-            self._fill(wanted, {key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
-            self._share_unreadable()
-            missing = self._store.look(wanted) - self._unreadable.keys()
-        self._fill(wanted, missing)
-
-    def _share_unreadable(self) -> None:
+        if world == 1:
+            return self._fill(missing)
         from accelerate.utils import gather_object
 
+        self._accelerator.wait_for_everyone()  # until each has seen what was there before
+        reason = self._fill({key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
         self._unreadable = dict(gather_object(list(self._unreadable.items())))
         self._computed = sum(gather_object([self._computed]))
+        reason = max(gather_object([reason]))
+        return reason or self._fill(self._store.look(keys) - self._unreadable.keys())
 
-    def _fill(self, wanted: Mapping[bytes, Wanted], missing: set[bytes]) -> None:
+    def _fill(self, missing: set[bytes]) -> str:
         for _ in range(MOST_ROUNDS):
             if not missing:
-                return
+                return ""
             with claimed(self._store.folder / "claims", missing) as (mine, others):
-                mine = self._store.look(mine)
-                self._compute([one for key, one in wanted.items() if key in mine])
+                try:
+                    self._compute(self._store.look(mine))
+                except _DoesNotPayError as reason:
+                    return str(reason)
             for other in others:
                 self._tell(f"feature store: waiting for {other.owner}, which computes {len(other.keys)} states")
                 other.wait()
@@ -162,11 +169,12 @@ class _Pass:
             hint="name a sound disk by TL_CACHE, or use `--set features.store=never`",
         )
 
-    def _compute(self, wanted: Sequence[Wanted]) -> None:
-        if not wanted:
+    def _compute(self, keys: set[bytes]) -> None:
+        if not keys:
             return
+        wanted = self._those(keys)
         if not self._line:
-            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress):
+            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress, len(keys)):
                 self._store.add(one.key, row if ragged else {}, ragged)
                 self._computed += 1
             self._store.flush()
@@ -174,12 +182,12 @@ class _Pass:
         began = time.perf_counter()
         frozen = FrozenPart(self._backbone, self._line, self._accelerator)
         sized = False
-        for one, row, ragged in frozen.states(wanted, self._refuse, self._progress):
+        for one, row, ragged in frozen.states(wanted, self._refuse, self._progress, len(keys)):
             self._store.add(one.key, row, ragged)
             self._computed += 1
             if not sized and self._computed >= MEASURED:
                 sized = True
-                self._require_worth(row, time.perf_counter() - began, len(wanted))
+                self._require_worth(row, time.perf_counter() - began, len(keys))
         self._store.flush()
 
     def _require_worth(self, row: State, seconds: float, count: int) -> None:
@@ -209,27 +217,18 @@ class _Pass:
                     f"compute ({each * 1000:.1f} ms): they are computed again in each epoch"
                 )
 
-    def _check(self, wanted: Mapping[bytes, Wanted]) -> None:
-        for _ in prepared(self._backbone, list(wanted.values()), self._refuse, self._progress):
+    def _check(self, keys: set[bytes]) -> None:
+        for _ in prepared(self._backbone, self._those(keys), self._refuse, self._progress, len(keys)):
             pass
 
     def _refuse(self, one: Wanted, reason: str) -> None:
         self._unreadable[one.key] = reason
 
-    def _result(
-        self,
-        wanted: Mapping[bytes, Wanted],
-        members: Mapping[bytes, Sequence[str]],
-        kind: type[StoredStates] | type[RecomputedStates],
-        *,
-        reused: int,
-    ) -> FirstPass:
-        problems = {
-            id_: Problem(id_, self._unreadable[key])
-            for key in wanted
-            if key in self._unreadable
-            for id_ in members[key]
-        }
+    def _result(self, kind: type[StoredStates] | type[RecomputedStates], *, reused: int) -> FirstPass:
+        problems: dict[str, Problem] = {}
+        for one in self._all() if self._unreadable else ():
+            if one.key in self._unreadable:
+                problems[one.name] = Problem(one.name, self._unreadable[one.key])
         reader: StateReader
         if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
             reader = FreshStates(self._backbone, self._examples, self._views_at_bottom)

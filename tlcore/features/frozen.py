@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlcore.contracts import Backbone, Example, State, View
@@ -53,16 +55,17 @@ class FrozenPart:
 
     def states(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Iterable[Wanted],
         unreadable: Callable[[Wanted, str], None],
         progress: Callable[[int, int], None] = lambda done, total: None,
+        total: int = 0,
     ) -> Iterator[tuple[Wanted, State, list[str]]]:
         """Yield each state with the names of its ragged tensors, in no particular order.
 
         Raises:
             NumericError: a state that is not finite.
         """
-        rows = prepared(self._backbone, wanted, unreadable, progress)
+        rows = prepared(self._backbone, wanted, unreadable, progress, total)
         for members, state in _batches(rows, on_gpu=self._accelerator.device.type != "cpu"):
             computed = self._computed(state)
             ragged = ragged_names(computed)
@@ -138,40 +141,44 @@ def lower_part(backbone: Backbone, line: int) -> nn.Module:
 
 def prepared(
     backbone: Backbone,
-    wanted: Sequence[Wanted],
+    wanted: Iterable[Wanted],
     unreadable: Callable[[Wanted, str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    total: int = 0,
 ) -> Iterator[tuple[Wanted, State, list[str]]]:
     """Yield each readable example's prepared row and its ragged names; say which are unreadable, and why.
 
     A thread of its own prepares a little ahead. It is one only: what augments reads torch's global generator.
     """
-    chunks = list(_chunks(wanted))
+    chunks = _chunks(wanted)
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
-        running = [pool.submit(_prepared_chunk, backbone, chunk) for chunk in chunks[:AHEAD]]
+        running = deque((chunk, pool.submit(_prepared_chunk, backbone, chunk)) for chunk in islice(chunks, AHEAD))
         try:
-            for number, chunk in enumerate(chunks):
-                rows, bad = running.pop(0).result()
-                if number + AHEAD < len(chunks):
-                    running.append(pool.submit(_prepared_chunk, backbone, chunks[number + AHEAD]))
+            while running:
+                chunk, future = running.popleft()
+                rows, bad = future.result()
+                running.extend((more, pool.submit(_prepared_chunk, backbone, more)) for more in islice(chunks, 1))
                 for member, reason in bad:
                     unreadable(member, reason)
                 yield from rows
                 done += len(chunk)
-                progress(done, len(wanted))
+                progress(done, max(total, done))
         finally:
-            for future in running:
+            for _, future in running:
                 future.cancel()
 
 
-def _chunks(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+def _chunks(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
     """Yield runs of examples that are prepared in one call: of the same view, and not too many."""
-    start = 0
-    for n in range(1, len(wanted) + 1):
-        if n == len(wanted) or n - start == PREPARED_AT_ONCE or wanted[n].view != wanted[start].view:
-            yield wanted[start:n]
-            start = n
+    chunk: list[Wanted] = []
+    for one in wanted:
+        if chunk and (len(chunk) == PREPARED_AT_ONCE or one.view != chunk[0].view):
+            yield chunk
+            chunk = []
+        chunk.append(one)
+    if chunk:
+        yield chunk
 
 
 def _prepared_chunk(

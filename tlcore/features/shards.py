@@ -35,13 +35,18 @@ class Shard:
     """States of one file, mapped into memory: nothing is read before it is asked for."""
 
     path: Path
-    keys: Sequence[bytes]
+    packed_keys: Tensor
+    """(N, 32) bytes."""
     ragged: tuple[str, ...]
     values: Mapping[str, Tensor]
     """By name: (N, …) each, a ragged one (places of all rows, …)."""
     starts: Tensor | None
     """(N + 1): where each ragged row begins."""
     made_on: str
+
+    def keys(self) -> list[bytes]:
+        """Return the key of each row."""
+        return _split(self.packed_keys)
 
     def row(self, number: int) -> State:
         """Return one state, without the batch dimension."""
@@ -121,7 +126,7 @@ def open_shard(path: Path) -> Shard:
         os.utime(path)  # when it was last used decides what is evicted first
     return Shard(
         path=path,
-        keys=_split(tensors[KEYS]),
+        packed_keys=tensors[KEYS],
         ragged=tuple(json.loads(about["ragged"])),
         values={name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)},
         starts=starts,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ABOUT", "FeatureStore", "folder_of", "free_bytes"]
 
 ABOUT = "about.json"
+ROW_BITS = 32
 DIGITS = 32
 """So many digits of a namespace's digest name its folder."""
 
@@ -49,7 +50,8 @@ class FeatureStore:
         self._shard_bytes = shard_bytes
         self._shards: list[Shard] = []
         self._seen: set[str] = set()
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._places: dict[bytes, int] = {}
+        """Of each key the shard and the row in it, as one number: there may be millions."""
         self._writer = ShardWriter(self.folder, made_on)
         self.stored_bytes = 0
 
@@ -78,9 +80,9 @@ class FeatureStore:
         if shard.made_on != self._made_on:
             self._tell(f"stored features were computed on {shard.made_on}; here they may differ in the last digits")
         self._seen.add(path.name)
-        for row, key in enumerate(shard.keys):
+        for row, key in enumerate(shard.keys()):
             if key in missing:
-                self._places[key] = (len(self._shards), row)
+                self._places[key] = len(self._shards) << ROW_BITS | row
                 missing.discard(key)
         self._shards.append(shard)
 
@@ -119,7 +121,7 @@ class FeatureStore:
 
     def batch(self, keys: Sequence[bytes]) -> State:
         """Return the states of these keys as one batch, padded with zeros as far as the longest needs."""
-        places = [self._places[key] for key in keys]
+        places = [divmod(self._places[key], 1 << ROW_BITS) for key in keys]
         first = self._shards[places[0][0]]
         if first.ragged:
             return stacked([self._shards[shard].row(row) for shard, row in places], first.ragged)

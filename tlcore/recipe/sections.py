@@ -264,7 +264,7 @@ class FeaturesSection:
         "Keep the states at the line in the feature store; `auto` does so where the disk has room and reading pays.",
     )
     memory: float = option(
-        0.25, "GB of features that the head's training holds in memory; of more it reads from the store.", ge=0
+        0.05, "GB of features that the head's training holds in memory; of more it reads from the store.", ge=0
     )
 
 

@@ -139,7 +139,12 @@ class Trainer:
         size = len(examples) * self.bare.standardise.mean.numel() * 4
         if self.bare.names or getattr(self.reader, "changing", True) or size > most_bytes:
             return
-        features = torch.cat(list(self.features(examples))).to(self.accelerator.device)
+        features = torch.empty(len(examples), self.bare.standardise.mean.numel())
+        start = 0
+        for part in self.features(examples):
+            features[start : start + len(part)] = part
+            start += len(part)
+        features = features.to(self.accelerator.device)
         self.reader = HeldStates(features, [example.id for example in examples], self.reader)
 
     def find_lr(self, train: Sequence[Example]) -> LearningRateRange:
