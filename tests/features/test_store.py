@@ -44,3 +44,10 @@ def test_ragged_rows_keep_their_places_and_nothing_more(tmp_path_factory, length
         assert torch.equal(batch["hidden"][place, : lengths[n]], rows[n])
         assert batch["mask"][place].sum() == lengths[n]
         assert not batch["hidden"][place, lengths[n] :].any()
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path):
+    store = FeatureStore(tmp_path, SOME)
+    store.add(key(1), {"hidden": torch.zeros(3)}, [])
+    with pytest.raises(ValueError, match="among states of"):
+        store.add(key(2), {"hidden": torch.zeros(4)}, [])

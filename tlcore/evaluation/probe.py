@@ -16,7 +16,7 @@ __all__ = ["linear_probe", "most_examples"]
 
 MOST_EXAMPLES = 20_000
 FEWEST_EXAMPLES = 2_000
-MOST_VALUES = 2**23
+MOST_VALUES = 2**22
 """So many training examples, and numbers in their features, are enough to judge by; more would cost memory."""
 
 

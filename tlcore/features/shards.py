@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ from tlcore.publishing import publish_file
 from tlcore.weights import file_digest
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["SHARD_BYTES", "SUFFIX", "DamagedShard", "Shard", "ShardWriter", "open_shard", "shard_files", "shard_keys"]
 
-SHARD_BYTES = 64 * 2**20
+SHARD_BYTES = 16 * 2**20
 SUFFIX = ".safetensors"
 KEYS, LENGTHS, COLUMN = "keys", "lengths", "state/"
 KEY_BYTES = 32
@@ -58,26 +59,64 @@ class Shard:
         }
 
 
+@dataclass
+class _Column:
+    """One named tensor of all rows, end to end."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    """Of a row; a ragged row's first dimension is left out."""
+    raw: bytearray = field(default_factory=bytearray)
+
+    def tensor(self) -> Tensor:
+        import torch
+
+        flat = torch.frombuffer(self.raw, dtype=self.dtype) if self.raw else torch.empty(0, dtype=self.dtype)
+        return flat.reshape(-1, *self.shape)
+
+
 class ShardWriter:
-    """Collects states and publishes them as one shard."""
+    """Collects states, as bytes rather than tensors, and publishes them as one shard."""
 
     def __init__(self, folder: Path, made_on: str) -> None:
         self._folder = folder
         self._made_on = made_on
-        self._keys: list[bytes] = []
-        self._rows: list[State] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._keys = bytearray()
+        self._columns: dict[str, _Column] = {}
+        self._lengths: list[int] = []
         self._ragged: tuple[str, ...] = ()
-        self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) // KEY_BYTES
+
+    @property
+    def size(self) -> int:
+        """How large the shard would be now."""
+        return len(self._keys) + sum(len(column.raw) for column in self._columns.values())
 
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
-        """Take the state of one example."""
-        self._keys.append(key)
-        self._rows.append(row)
-        self._ragged = tuple(ragged)
-        self.bytes += KEY_BYTES + sum(tensor.numel() * tensor.element_size() for tensor in row.values())
+        """Take the state of one example.
+
+        Raises:
+            ValueError: it has other tensors, types or shapes than the states before it.
+        """
+        import torch
+
+        shapes = {name: (t.dtype, tuple(t.shape[1:] if name in ragged else t.shape)) for name, t in row.items()}
+        if not self._keys:
+            self._ragged = tuple(ragged)
+            self._columns = {name: _Column(*shape) for name, shape in shapes.items()}
+        known = {name: (column.dtype, column.shape) for name, column in self._columns.items()}
+        if shapes != known or tuple(ragged) != self._ragged:
+            raise ValueError(f"a state of {shapes} among states of {known}")
+        self._keys += key
+        for name, tensor in row.items():
+            self._columns[name].raw += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+        if ragged:
+            self._lengths.append(len(row[ragged[0]]))
 
     def publish(self) -> Path | None:
         """Write what was collected, whole or not at all, and begin anew; return the file, None where there is none."""
@@ -86,18 +125,15 @@ class ShardWriter:
 
         if not self._keys:
             return None
-        tensors = {KEYS: torch.frombuffer(bytearray(b"".join(self._keys)), dtype=torch.uint8).view(-1, KEY_BYTES)}
-        for name in self._rows[0]:
-            parts = [row[name] for row in self._rows]
-            tensors[COLUMN + name] = torch.cat(parts) if name in self._ragged else torch.stack(parts)
+        tensors = {KEYS: torch.frombuffer(self._keys, dtype=torch.uint8).view(-1, KEY_BYTES)}
+        tensors |= {COLUMN + name: column.tensor() for name, column in self._columns.items()}
         if self._ragged:
-            tensors[LENGTHS] = torch.tensor([len(row[self._ragged[0]]) for row in self._rows])
-        about = {"ragged": json.dumps(self._ragged), "made_on": self._made_on}
-        content = save(tensors, metadata=about)
+            tensors[LENGTHS] = torch.tensor(self._lengths)
+        content = save(tensors, metadata={"ragged": json.dumps(self._ragged), "made_on": self._made_on})
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         self._folder.mkdir(parents=True, exist_ok=True)
         publish_file(path, content)
-        self._keys, self._rows, self.bytes = [], [], 0
+        self._begin()
         return path
 
 

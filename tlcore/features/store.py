@@ -93,7 +93,7 @@ class FeatureStore:
             ResourceError: the disk is full, or cannot be written to.
         """
         self._writer.add(key, row, ragged)
-        if self._writer.bytes >= self._shard_bytes:
+        if self._writer.size >= self._shard_bytes:
             self.flush()
 
     def flush(self) -> None:
@@ -104,7 +104,7 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / ABOUT).exists():
                 publish_file(self.folder / ABOUT, json.dumps(self._namespace.about, indent=2, sort_keys=True))
-            size = self._writer.bytes
+            size = self._writer.size
             self._writer.publish()
             self.stored_bytes += size
         except OSError as error:
