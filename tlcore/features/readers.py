@@ -102,6 +102,12 @@ class StoredStates:
         """Return the stored states of these examples."""
         return self._store.batch([self._identities.in_epoch(self._examples[id_], epoch).key for id_ in ids])
 
+    def lengths(self, ids: Sequence[str]) -> list[int]:
+        """Return how many places the states of these examples have, without chance; nothing where none has any."""
+        if not self._store.is_ragged:
+            return []
+        return self._store.lengths([self._identities.in_epoch(self._examples[id_], None).key for id_ in ids])
+
 
 class HeldStates:
     """Pooled features in memory, or on the device that trains on them; of other examples, where they are stored."""

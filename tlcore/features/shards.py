@@ -49,6 +49,10 @@ class Shard:
         """Return the key of each row."""
         return _split(self.packed_keys)
 
+    def length(self, number: int) -> int:
+        """Return how many places a state has; 0 where it is not ragged."""
+        return 0 if self.starts is None else int(self.starts[number + 1] - self.starts[number])
+
     def row(self, number: int) -> State:
         """Return one state, without the batch dimension."""
         if self.starts is None:

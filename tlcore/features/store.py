@@ -115,9 +115,19 @@ class FeatureStore:
             ) from error
 
     @property
+    def is_ragged(self) -> bool:
+        """Whether states have places, one for each token for example."""
+        return any(shard.ragged for shard in self._shards)
+
+    @property
     def has_states(self) -> bool:
         """Whether it holds more than the mark that an example can be read."""
         return any(shard.values for shard in self._shards)
+
+    def lengths(self, keys: Sequence[bytes]) -> list[int]:
+        """Return how many places each state has; 0 where it is not ragged."""
+        places = (divmod(self._places[key], 1 << ROW_BITS) for key in keys)
+        return [self._shards[shard].length(row) for shard, row in places]
 
     def batch(self, keys: Sequence[bytes]) -> State:
         """Return the states of these keys as one batch, padded with zeros as far as the longest needs."""

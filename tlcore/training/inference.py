@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-__all__ = ["in_batches", "moved", "outputs_of", "streamed"]
+__all__ = ["by_length", "in_batches", "moved", "outputs_of", "streamed"]
 
 ROWS_AT_ONCE = 512
 
@@ -28,8 +28,24 @@ ROWS_AT_ONCE = 512
 def outputs_of(network: nn.Module, reader: StateReader, ids: Sequence[str], accelerator: Accelerator) -> Tensor:
     """Return the outputs (N, outputs) for examples in their order, in fp32 on the CPU."""
     network.eval()
-    found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in in_batches(ids)]
-    return torch.cat(found)
+    order = by_length(reader, ids)
+    ordered = [ids[place] for place in order]
+    found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in in_batches(ordered)]
+    outputs = torch.cat(found)
+    back = torch.empty(len(order), dtype=torch.int64)
+    back[torch.tensor(order)] = torch.arange(len(order))
+    return outputs[back]
+
+
+def by_length(reader: StateReader, ids: Sequence[str]) -> list[int]:
+    """Return the places of ids so that states of about the same length stand together; as they stand if none has one.
+
+    What stands together is padded to the longest of a batch.
+    """
+    measure = getattr(reader, "lengths", None)
+    if measure is None or not any(lengths := measure(ids)):
+        return list(range(len(ids)))
+    return sorted(range(len(ids)), key=lambda place: lengths[place])
 
 
 def moved(state: State, device: torch.device) -> State:

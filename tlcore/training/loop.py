@@ -20,7 +20,7 @@ from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.head_solver import PENALTIES, solve_head
-from tlcore.training.inference import in_batches, moved, outputs_of
+from tlcore.training.inference import by_length, in_batches, moved, outputs_of
 from tlcore.training.lr_range import LearningRateRange, range_test
 from tlcore.training.network import Upper
 from tlcore.training.optimizers import optimizer_for
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer", "Training"]
 
+WINDOW = 50
+"""Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
 HEAD_BATCH = 4096
 """So many stored features are read at once where nothing but the head is above the line."""
 
@@ -357,7 +359,13 @@ class Trainer:
         else:
             order = torch.multinomial(weights, len(ids), replacement=True, generator=drawn)
         size = self.section.batch_size * self.section.accumulate
-        return training_batches([ids[n] for n in order.tolist()], size)
+        drawn_ids = [ids[n] for n in order.tolist()]
+        windows = in_batches(drawn_ids, size * WINDOW)
+        sorted_ids = [window[place] for window in windows for place in by_length(self.reader, window)]
+        batches = training_batches(sorted_ids, size)
+        if sorted_ids == drawn_ids:
+            return batches
+        return [batches[n] for n in torch.randperm(len(batches), generator=drawn).tolist()]
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -1,0 +1,91 @@
+"""What is read from the store is what would be computed: for each family and each line, outputs and gradients."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tl_text import BertOptions
+from tl_text.bert import Bert
+from tl_text.checkpoint import opened, write_tiny
+from tl_vision import ResNetOptions, VGG16Options
+from tl_vision.network import PictureNetwork
+from tlcore import Example, Plan
+from tlcore.data.identity import content_digest
+from tlcore.features.first_pass import Storing, first_pass
+from tlcore.features.keys import namespace_of
+from tlcore.features.readers import Identities
+from tlcore.training.device import accelerator_for
+from tlcore.training.network import Upper
+
+TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
+OF_GRADIENTS = {"fp32": 1e-5, "bf16": 6e-2}
+
+
+def bert(folder):
+    write_tiny(folder / "bert")
+    texts = ["a film", "all of it is good, and more than that", "no", "a b c d e f g h i j k l", "good good"]
+    return Bert(BertOptions(weights=folder / "bert"), opened(folder / "bert")), texts
+
+
+def pictures(folder):
+    paths = []
+    for n in range(5):
+        paths.append(folder / f"{n}.png")
+        Image.effect_noise((40, 36), 60 + n).convert("RGB").save(paths[-1])
+    return paths
+
+
+def vgg(folder):
+    torch.manual_seed(2)
+    return PictureNetwork("vgg16", VGG16Options(weights="random", size=32), None), pictures(folder)
+
+
+def resnet(folder):
+    torch.manual_seed(2)
+    return PictureNetwork("resnet18", ResNetOptions(weights="random", size=32), None), pictures(folder)
+
+
+CASES = (
+    [(bert, line) for line in (1, 2, 3)] + [(vgg, line) for line in range(1, 6)] + [(resnet, n) for n in range(1, 6)]
+)
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize(("family", "line"), CASES)
+def test_outputs_and_gradients_are_those_of_the_whole_network(tmp_path, family, line, precision):
+    backbone, inputs = family(tmp_path)
+    assert line <= len(backbone.stages)
+    for stage in backbone.stages.values():
+        stage.eval()
+    examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
+    identities = Identities({example.id: content_digest(example.input) for example in examples})
+    namespace = namespace_of(backbone, line, name="it", weights="w", precision=precision, libraries={})
+    accelerator = accelerator_for("cpu", precision)
+    readers = [
+        first_pass(backbone, line, examples, accelerator, Storing(tmp_path / "s", namespace, mode), identities).reader
+        for mode in ("always", "never")
+    ]
+    ids = [example.id for example in examples]
+    stored, unstored = (reader.batch(ids) for reader in readers)
+    assert all(torch.equal(values, unstored[name]) for name, values in stored.items())
+    torch.manual_seed(0)
+    upper = Upper(backbone, Plan(freeze_line=line, head=nn.Linear(backbone.feature_dim, 3)))
+    whole = backbone.prepare(examples, None)
+    with torch.no_grad(), accelerator.autocast():
+        for stage in list(backbone.stages.values())[:line]:
+            whole = stage(whole)
+        if line == len(backbone.stages):
+            whole = {"features": backbone.pool(whole).float()}
+    (ours, gradients), (expected, others) = (_worked(upper, state, accelerator) for state in (stored, whole))
+    assert (ours - expected).abs().max() <= TOLERANCES[precision] * expected.abs().max()
+    assert (gradients - others).norm() <= OF_GRADIENTS[precision] * others.norm()
+
+
+def _worked(upper, state, accelerator):
+    """Return the outputs, and the gradients of everything that is trained as one vector."""
+    upper.eval().zero_grad()
+    with accelerator.autocast():
+        outputs = upper(state)
+    outputs.square().mean().backward()
+    return outputs.detach(), torch.cat([p.grad.reshape(-1) for p in upper.parameters() if p.grad is not None])
