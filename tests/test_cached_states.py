@@ -19,7 +19,8 @@ from tlcore.training.device import accelerator_for
 from tlcore.training.network import Upper
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
-OF_GRADIENTS = {"fp32": 1e-5, "bf16": 6e-2}
+# Gradients in bf16 differ by a few percent whenever batch shapes do: a maximum or a zero changes its place.
+OF_GRADIENTS = {"fp32": 1e-5, "bf16": 1e-1}
 
 
 def bert(folder):
