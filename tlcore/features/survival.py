@@ -21,17 +21,16 @@ def centred_cosine(features: Tensor, others: Tensor) -> float:
     """Return the mean cosine between two versions (N, width) of the same features, each less its own mean.
 
     Without taking the mean away, what all examples share would hide that what tells them apart is lost. 1 where
-    nothing varies.
+    nothing varies in either, 0 where only one of them does or a value is not finite.
     """
     import torch
 
     first, second = (values.double() - values.double().mean(dim=0) for values in (features, others))
-    lengths = first.norm(dim=1) * second.norm(dim=1)
-    varying = lengths > 0
+    if not bool(torch.isfinite(first).all() and torch.isfinite(second).all()):
+        return 0.0
+    varying = (first.norm(dim=1) > 0) | (second.norm(dim=1) > 0)
     if not bool(varying.any()):
         return 1.0
-    return (
-        float(((first * second).sum(dim=1)[varying] / lengths[varying]).mean())
-        if torch.isfinite(lengths).all()
-        else 0.0
-    )
+    lengths = (first.norm(dim=1) * second.norm(dim=1))[varying]
+    products = (first * second).sum(dim=1)[varying]
+    return float(torch.where(lengths > 0, products / lengths.clamp_min(1e-300), 0.0).mean())
