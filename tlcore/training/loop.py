@@ -81,6 +81,8 @@ class Trainer:
         self.seed = seed
         self.lr = section.optimizer.options.lr if not isinstance(section.lr, float) else section.lr
         self.bare = upper.to(accelerator.device)
+        if accelerator.mixed_precision != "no":
+            upper.lay_out_for_half_precision()
         optimizer = optimizer_for(
             section.optimizer.name, section.optimizer.options, upper.parts(), plan.parameter_groups, self.lr
         )

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcore.contracts import Backbone, Plan, State
 from tlcore.errors import PluginError
-from tlcore.features.frozen import FEATURES
+from tlcore.features.frozen import FEATURES, channels_last
 from tlcore.features.readers import StateReader
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Upper(nn.Module):
         self.standardise = Standardise(backbone.feature_dim)
         self.head = plan.head
         self._backbone = backbone
+        self._channels_last = False
         self._phases = sorted(plan.schedule, key=lambda phase: phase.epoch)
         self._flags = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
 
@@ -95,10 +96,17 @@ class Upper(nn.Module):
         """Return what is trained by name: the stages above the line, and the head."""
         return {**dict(zip(self.names, self.stages, strict=True)), HEAD: self.head}
 
+    def lay_out_for_half_precision(self) -> None:
+        """Keep maps and weights as convolutions in half precision want them: with the channels last."""
+        self.to(memory_format=torch.channels_last)
+        self._channels_last = True
+
     def features(self, state: State) -> Tensor:
         """Return the pooled features (N, feature_dim)."""
         if FEATURES in state and not self.names:
             return state[FEATURES]
+        if self._channels_last:
+            state = channels_last(state)
         for stage in self.stages:
             state = stage(state)
         return self._backbone.pool(state)
