@@ -114,7 +114,7 @@ def _rows_of_training(facts: Facts, choices: Choices) -> Rows:
             "`train.lr: find` measures a rate",
         ),
         ("  scheduler: {name: cosine}", "the learning rate falls smoothly to the end"),
-        ("  precision: auto", "fp32 on a processor, bf16 on a graphics card that has it"),
+        ("  precision: auto", "bf16 where the device is fast in it and the features survive"),
         ("", ""),
         ("evaluate:", ""),
         ("  report: html", "one file to look at"),
