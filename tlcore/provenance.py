@@ -80,8 +80,12 @@ def kind_of_inputs(dataset: Dataset) -> str:
 
 def data_digest(dataset: Dataset) -> str:
     """Return the digest of ids, contents, labels and splits."""
-    rows = [[id_, dataset.digests[id_], str(e.label), e.split] for id_, e in sorted(dataset.examples.items())]
-    return hashlib.sha256(json.dumps(rows).encode("utf-8", "surrogatepass")).hexdigest()
+    total = hashlib.sha256()
+    for id_ in sorted(dataset.examples):
+        example = dataset.examples[id_]
+        row = json.dumps([id_, dataset.digests[id_], str(example.label), example.split])
+        total.update(row.encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -180,13 +180,14 @@ def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
 
 def _report_equal_inputs(dataset: Dataset) -> None:
     """Say where one input stands in two splits (a leak) or under two labels (a contradiction)."""
+    often = Counter(dataset.digests[id_] for id_ in dataset.examples)
+    repeated = {digest for digest, count in often.items() if count > 1}
     same: dict[str, list[Example]] = defaultdict(list)
-    for id_ in sorted(dataset.examples):
-        same[dataset.digests[id_]].append(dataset.examples[id_])
+    for id_ in sorted(dataset.examples) if repeated else ():
+        if dataset.digests[id_] in repeated:
+            same[dataset.digests[id_]].append(dataset.examples[id_])
     leaks = contradictions = repeats = 0
     for twins in same.values():
-        if len(twins) == 1:
-            continue
         repeats += len(twins) - 1
         first = twins[0]
         if other := next((twin for twin in twins if twin.split != first.split), None):
