@@ -15,7 +15,7 @@ from benchmarks.contest import Settings, Taken, table
 from benchmarks.inputs import write_tiny_pictures
 from benchmarks.machine import described
 
-SIZES = (1_000, 10_000, 100_000)
+SIZES = (1_000, 5_000, 20_000, 100_000)
 SIDE = 32
 PHASES = ("data", "features", "training", "evaluation")
 BAR = 40

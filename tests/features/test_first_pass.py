@@ -1,9 +1,11 @@
 """Each example passes the frozen stages once; a row does not depend on its companions; bad ones are listed."""
 
+import hashlib
 from collections import Counter
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from tlcore import Example, NumericError, ResourceError, UnreadableError
@@ -179,3 +181,12 @@ def test_with_the_line_at_the_bottom_a_second_run_prepares_nothing_beforehand(tm
     backbone = Numbers()
     backbone.prepare = None  # whoever calls it fails
     assert passed(backbone, 0, numbers(5), tmp_path).problems == []
+
+
+def test_a_strangers_file_under_a_right_name_is_no_shard(tmp_path):
+    passed(Numbers(), 1, numbers(4), tmp_path)
+    (shard,) = tmp_path.rglob("*.safetensors")
+    content = save({"keys": torch.zeros(1, 32, dtype=torch.uint8)})
+    (shard.parent / f"{hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(content)
+    zero = [Example(id="zero", input=1), Example(id="more", input=50)]
+    assert passed(Numbers(), 1, zero, tmp_path).reader.batch(["more"])["hidden"].shape == (1, 4)

@@ -133,6 +133,7 @@ class RecomputedStates:
         self._frozen = frozen
         self._examples = examples
         self._identities = identities
+        self.changing = identities.views is not None
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Compute the states of these examples."""

@@ -157,7 +157,8 @@ def open_shard(path: Path) -> Shard:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             about: dict[str, Any] = file.metadata() or {}
-    except SafetensorError as error:
+        ragged, made_on = tuple(json.loads(about["ragged"])), about["made_on"]
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
     starts = None
     if LENGTHS in tensors:
@@ -167,10 +168,10 @@ def open_shard(path: Path) -> Shard:
     return Shard(
         path=path,
         packed_keys=tensors[KEYS],
-        ragged=tuple(json.loads(about["ragged"])),
+        ragged=ragged,
         values={name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)},
         starts=starts,
-        made_on=about["made_on"],
+        made_on=made_on,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -72,7 +73,8 @@ class FeatureStore:
                 return
             shard = open_shard(path)
         except DamagedShard as damage:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a store that this user only reads
+                path.unlink()
             self._tell(f"feature store: a damaged file was taken away and is computed again ({damage})")
             return
         except OSError:  # another process has just evicted it

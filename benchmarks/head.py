@@ -1,0 +1,71 @@
+"""25 epochs of a linear head on 10,000 stored features of 512 numbers, in batches of 32, scored after every epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import described
+
+EXAMPLES, SCORED, WIDTH, CLASSES = 10_000, 2_000, 512, 5
+
+
+def measure() -> dict[str, Any]:
+    """Train, print the seconds and return them."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        wall, cpu = _trained(Path(folder))
+    figures = {"machine": described(), "threads": torch.get_num_threads(), "wall_seconds": wall, "cpu_seconds": cpu}
+    print(figures["machine"])
+    print(f"25 epochs of a head on {EXAMPLES:,} features of {WIDTH}: {wall:.2f} s, {cpu:.2f} s of processor time")
+    return figures
+
+
+def _trained(folder: Path) -> tuple[float, float]:
+    import torch
+    from torch import nn
+
+    from tlcore import Classification, Example, Plan
+    from tlcore.features.keys import Namespace
+    from tlcore.features.readers import Identities, StoredStates
+    from tlcore.features.store import FeatureStore
+    from tlcore.recipe import TrainSection
+    from tlcore.training.checkpoints import Checkpoints
+    from tlcore.training.device import accelerator_for
+    from tlcore.training.loop import Trainer
+    from tlcore.training.network import Upper
+
+    class Anything:
+        feature_dim = WIDTH
+        stages = {"one": nn.Identity()}  # noqa: RUF012
+
+    torch.manual_seed(0)
+    centres = torch.randn(CLASSES, WIDTH)
+    store = FeatureStore(folder / "store", Namespace({"network": "none"}))
+    examples, digests = {}, {}
+    for n in range(EXAMPLES + SCORED):
+        id_ = f"{n:06d}"
+        examples[id_] = Example(id_, n, str(n % CLASSES), "train" if n < EXAMPLES else "validation")
+        digests[id_] = hashlib.sha256(id_.encode()).hexdigest()
+        store.add(bytes.fromhex(digests[id_]), {"features": centres[n % CLASSES] + 9 * torch.randn(WIDTH)}, [])
+    store.flush()
+    store.look({bytes.fromhex(digest) for digest in digests.values()})
+    train = [example for example in examples.values() if example.split == "train"]
+    validation = [example for example in examples.values() if example.split == "validation"]
+    task = Classification()
+    task.fit([example.label for example in train])
+    plan = Plan(freeze_line=1, head=nn.Linear(WIDTH, CLASSES))
+    upper = Upper(Anything(), plan)  # type: ignore[arg-type]
+    reader = StoredStates(store, examples, Identities(digests))
+    section = dataclasses.replace(TrainSection(), epochs=25, batch_size=32)
+    trainer = Trainer(upper, plan, reader, task, section, accelerator_for("cpu", "fp32"), seed=1)
+    trainer.fit_standardisation(train)
+    wall, cpu = time.perf_counter(), time.process_time()
+    trainer.hold([*train, *validation], 1e9)
+    trainer.train(train, validation, Checkpoints(folder / "kept"), lambda *told: None)
+    return time.perf_counter() - wall, time.process_time() - cpu
