@@ -190,3 +190,12 @@ def test_a_strangers_file_under_a_right_name_is_no_shard(tmp_path):
     (shard.parent / f"{hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(content)
     zero = [Example(id="zero", input=1), Example(id="more", input=50)]
     assert passed(Numbers(), 1, zero, tmp_path).reader.batch(["more"])["hidden"].shape == (1, 4)
+
+
+@pytest.mark.parametrize(("speed", "stored"), [(1e12, True), (1.0, False)])
+def test_storing_pays_where_the_disk_is_faster_than_the_network(tmp_path, monkeypatch, speed, stored):
+    monkeypatch.setattr("tlcore.features.first_pass.SLOW_DISK", 1e-9)  # so that the disk is measured
+    monkeypatch.setattr("tlcore.features.first_pass._written_per_second", lambda folder: speed)
+    found = passed(Numbers(), 1, numbers(200), tmp_path)
+    assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
+    assert bool(list(tmp_path.rglob("*.safetensors"))) == stored

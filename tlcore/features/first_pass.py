@@ -26,8 +26,8 @@ __all__ = ["FirstPass", "Storing", "first_pass", "made_on", "readable_bytes"]
 
 FREE_SHARE = 0.9
 """More than this share of the free disk is never filled."""
-MEASURED = 32
-"""After so many states it is known what one costs."""
+WARM, MEASURED = 32, 96
+"""Between so many states it is measured what one costs."""
 SLOW_DISK = 100e6
 """Bytes per second that any disk reads; only where that is slower than computing is the disk measured."""
 PROBE_BYTES = 32 * 2**20
@@ -179,43 +179,51 @@ class _Pass:
                 self._computed += 1
             self._store.flush()
             return
-        began = time.perf_counter()
         frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-        sized = False
-        for one, row, ragged in frozen.states(wanted, self._refuse, self._progress, len(keys)):
+        began = 0.0
+        states = frozen.states(wanted, self._refuse, self._progress, len(keys))
+        for done, (one, row, ragged) in enumerate(states, 1):
+            if done == 1:
+                self._require_room(row, len(keys))
             self._store.add(one.key, row, ragged)
             self._computed += 1
-            if not sized and self._computed >= MEASURED:
-                sized = True
-                self._require_worth(row, time.perf_counter() - began, len(keys))
+            if done == WARM:  # what comes before is also what the first batch waited for
+                began = time.perf_counter()
+            if done == MEASURED:
+                self._require_worth(row, (time.perf_counter() - began) / (MEASURED - WARM), len(keys))
         self._store.flush()
 
-    def _require_worth(self, row: State, seconds: float, count: int) -> None:
-        """Tell what will be stored, and stop storing where the disk is too small or slower than the network.
+    def _require_room(self, row: State, count: int) -> None:
+        """Tell what will be stored, and stop storing where the disk is too small.
 
         Raises:
             ResourceError: it must be stored, and does not fit.
         """
-        size = sum(tensor.numel() * tensor.element_size() for tensor in row.values())
-        each = seconds / self._computed
-        needed, free = size * count, free_bytes(self._store.folder)
-        self._tell(
-            f"feature store: about {readable_bytes(needed)} to write, {each * count:.0f} s to compute; "
-            f"{readable_bytes(free)} are free in {self._storing.root}"
-        )
-        if needed > FREE_SHARE * free:
-            where, size_, room = self._line_name(), readable_bytes(needed), readable_bytes(free)
-            what = f"the states below {where} need {size_}, and {room} are free"
-            if self._storing.mode == "always":
-                raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
-            raise _DoesNotPayError(f"{what}: they are computed again in each epoch")
-        if self._storing.mode == "auto" and size / SLOW_DISK > each:
-            speed = _written_per_second(self._store.folder)
-            if size / speed > each * (self._storing.passes - 1):
-                raise _DoesNotPayError(
-                    f"states of {readable_bytes(size)} take longer to read at {readable_bytes(speed)}/s than to "
-                    f"compute ({each * 1000:.1f} ms): they are computed again in each epoch"
-                )
+        needed, free = _bytes(row) * count, free_bytes(self._store.folder)
+        size, room = readable_bytes(needed), readable_bytes(free)
+        self._tell(f"feature store: about {size} to write, {room} are free in {self._storing.root}")
+        if needed <= FREE_SHARE * free:
+            return
+        what = f"the states below {self._line_name()} need {size}, and {room} are free"
+        if self._storing.mode == "always":
+            raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
+        raise _DoesNotPayError(f"{what}: they are computed again in each epoch")
+
+    def _require_worth(self, row: State, each: float, count: int) -> None:
+        """Tell how long computing takes (``each`` seconds), and stop storing where the disk is slower than the network.
+
+        Stored, a state is written once and read in each pass; otherwise it is computed in each.
+        """
+        self._tell(f"feature store: about {each * count:.0f} s to compute")
+        size, passes = _bytes(row), self._storing.passes
+        if self._storing.mode == "always" or size / SLOW_DISK < each / 2:
+            return
+        speed = _written_per_second(self._store.folder)
+        if size / speed * (passes + 1) > each * passes:
+            raise _DoesNotPayError(
+                f"states of {readable_bytes(size)} take longer to read at {readable_bytes(speed)}/s than to "
+                f"compute ({each * 1000:.1f} ms): they are computed again in each epoch"
+            )
 
     def _check(self, keys: set[bytes]) -> None:
         for _ in prepared(self._backbone, self._those(keys), self._refuse, self._progress, len(keys)):
@@ -262,6 +270,10 @@ def made_on(accelerator: Accelerator) -> str:
 
 class _DoesNotPayError(Exception):
     """Storing costs more than computing again; the message says why."""
+
+
+def _bytes(row: State) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in row.values())
 
 
 def _written_per_second(folder: Path) -> float:
