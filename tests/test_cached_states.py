@@ -12,7 +12,7 @@ from tl_vision import ResNetOptions, VGG16Options
 from tl_vision.network import PictureNetwork
 from tlcore import Example, Plan
 from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Storing, first_pass
+from tlcore.features.first_pass import Below, Storing, first_pass
 from tlcore.features.keys import namespace_of
 from tlcore.features.readers import Identities
 from tlcore.training.device import accelerator_for
@@ -82,6 +82,32 @@ def test_outputs_and_gradients_are_those_of_the_whole_network(tmp_path, family, 
     (ours, gradients), (expected, others) = (_worked(upper, state, accelerator) for state in (stored, whole))
     assert (ours - expected).abs().max() <= TOLERANCES[precision] * expected.abs().max()
     assert (gradients - others).norm() <= OF_GRADIENTS[precision] * others.norm()
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize(("family", "lower", "line"), [(bert, 1, 3), (bert, 2, 3), (vgg, 3, 5), (resnet, 2, 4)])
+def test_from_the_states_at_a_lower_line_come_the_same_bits(tmp_path, family, lower, line, precision):
+    backbone, inputs = family(tmp_path)
+    for stage in backbone.stages.values():
+        stage.eval()
+    examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
+    identities = Identities({example.id: content_digest(example.input) for example in examples})
+    accelerator = accelerator_for("cpu", precision)
+
+    def states(place, line, below=None):
+        namespace = namespace_of(backbone, line, name="it", weights="w", precision=precision, libraries={})
+        storing = Storing(tmp_path / place, namespace)
+        return first_pass(backbone, line, examples, accelerator, storing, identities, below=below).reader
+
+    straight = states("straight", line)
+    below = Below(lower, states("in steps", lower))
+    seen = []
+    next(iter(backbone.stages.values())).register_forward_hook(lambda *_: seen.append(1))
+    stepped = states("in steps", line, below)
+    assert not seen
+    ids = [example.id for example in examples]
+    for name, values in straight.batch(ids).items():
+        assert torch.equal(values, stepped.batch(ids)[name])
 
 
 def _worked(upper, state, accelerator):

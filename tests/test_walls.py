@@ -38,6 +38,7 @@ ORDER = (
     "multilabel",
     "regression",
     "data",
+    "moving_line",
     "features",
     "training",
     "artifact",

@@ -14,9 +14,10 @@ from tlcore.contracts import Backbone, Example
 from tlcore.data.examples import Dataset
 from tlcore.errors import UnreadableError
 from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
-from tlcore.features.first_pass import FirstPass, Storing, first_pass
+from tlcore.features.first_pass import Below, FirstPass, Storing, first_pass
 from tlcore.features.frozen import FEATURES, FrozenPart
 from tlcore.features.keys import Namespace
+from tlcore.features.readers import StateReader, StoredStates
 from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
 from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
@@ -62,6 +63,7 @@ class FirstPasses:
         self._backbone = backbone
         self._progress = progress
         self._tell = tell
+        self.stages = list(backbone.stages)
         self._root = self._store(own_folder)
         self.why = ""
         """Why the precision is what it is, where the recipe leaves it open."""
@@ -71,10 +73,20 @@ class FirstPasses:
         line: int,
         accelerator: Accelerator,
         examples: Sequence[Example],
+        *,
+        epochs: int | None = None,
+        below: tuple[int, StateReader] | None = None,
     ) -> FirstPass:
-        """Return where to read the states of these examples at a line, computing what the store lacks."""
+        """Return where to read the states of these examples at a line, computing what the store lacks.
+
+        ``epochs`` is how many will read there, if not all. ``below`` is another line and where its states are read:
+        where they are stored, computing begins there.
+        """
         recipe = self._recipe
         phase = "computing features below the line" if line else "checking every example"
+        ready = None
+        if below is not None and below[0] and isinstance(below[1], StoredStates):
+            ready = Below(below[0], below[1])
         namespace = state_namespace(
             recipe, self._backbone, line, precision_of(accelerator), frozen_digest(self._backbone, line)
         )
@@ -83,8 +95,9 @@ class FirstPasses:
             line,
             examples,
             accelerator,
-            Storing(self._root, namespace, recipe.features.store, passes=recipe.train.epochs + 1),
+            Storing(self._root, namespace, recipe.features.store, passes=(epochs or recipe.train.epochs) + 1),
             state_identities(recipe, self._dataset),
+            below=ready,
             progress=lambda done, total: self._progress(phase, done, total),
             tell=self._tell,
         )

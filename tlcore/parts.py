@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 from tlcore.contracts import SPLITS, Backbone, Plan, Task
 from tlcore.data.examples import Dataset, split_examples
 from tlcore.errors import DataError, UnreadableError, UsageError
+from tlcore.moving_line import EarlyLine, early_line
 from tlcore.notes import note
 from tlcore.recipe import Recipe
 from tlcore.weight_lock import verify_used
 from tlcore.weights import recorded_files
 
-__all__ = ["Parts", "dataset_of", "parts_of"]
+__all__ = ["Parts", "dataset_of", "early_line_of", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,18 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
             f"{min(late) + 1} on; what they would train stays frozen"
         )
     return Parts(task, task_state, backbone, plan)
+
+
+def early_line_of(recipe: Recipe, stages: Sequence[str], plan: Plan) -> EarlyLine | None:
+    """Return where the first epochs of a recipe read, if higher than its line; None where nothing is stored or blended.
+
+    States that are computed whenever they are read cost the same at any line, and what is blended must be whole.
+    """
+    if recipe.features.store == "never" or recipe.train.mix:
+        return None
+    augmented = getattr(recipe.backbone.options, "augment", None) is not None
+    versions = recipe.train.views if augmented else 1
+    return early_line(plan, stages, epochs=recipe.train.epochs, versions=versions)
 
 
 def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarte
 from tlcore.data.examples import Dataset, require_few_problems
 from tlcore.errors import DataError, TLError
 from tlcore.notes import note, noted
-from tlcore.parts import Parts, dataset_of, parts_of
+from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
 from tlcore.plugins import PluginHost
 from tlcore.provenance import (
     about_backbone,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from tlcore.features.first_pass import FirstPass
     from tlcore.first_passes import FirstPasses
-    from tlcore.training.loop import Trainer, Training
+    from tlcore.training.loop import EarlyReading, Trainer, Training
 
 __all__ = ["Progress", "Result", "run"]
 
@@ -185,7 +185,7 @@ class _Run:
                 accelerator = passes.accelerator(accelerator)
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
-            reader = found.reader
+            early = self._early_reading(passes, accelerator, dataset, plan, found)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
@@ -193,7 +193,8 @@ class _Run:
         train, validation = dataset.split("train"), dataset.split("validation")
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
-        trainer = Trainer(upper, plan, reader, task, self.recipe.train, accelerator, self.recipe.seed, note)
+        section, seed = self.recipe.train, self.recipe.seed
+        trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early)
         with self.clock.phase("probe"):
             metrics |= self._probed(trainer, task, dataset)
         with self.clock.phase("training"):
@@ -290,6 +291,27 @@ class _Run:
                     f"no example of the {split} split could be read", where=str(self.folder / "problems.jsonl")
                 )
         return found
+
+    def _early_reading(
+        self, passes: FirstPasses, accelerator: Accelerator, dataset: Dataset, plan: Plan, found: FirstPass
+    ) -> EarlyReading | None:
+        """Compute where the first epochs read, if a schedule holds stages back in them; add it to what was found."""
+        from tlcore.training.loop import EarlyReading
+
+        at = early_line_of(self.recipe, passes.stages, plan)
+        if at is None:
+            return None
+        names = [*passes.stages, "the head"]
+        self.warn(
+            f"the line moves once: the first {at.until} epochs read states below {names[at.line]}, "
+            f"those after them below {names[plan.freeze_line]}"
+        )
+        examples = [example for split in SPLITS for example in dataset.split(split)]
+        below = (plan.freeze_line, found.reader)
+        first = passes.at(at.line, accelerator, examples, epochs=at.until, below=below)
+        found.computed, found.reused = found.computed + first.computed, found.reused + first.reused
+        found.stored_bytes += first.stored_bytes
+        return EarlyReading(at, first.reader)
 
     def _evaluated(
         self, trainer: Trainer, task: Task, dataset: Dataset

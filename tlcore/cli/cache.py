@@ -70,7 +70,7 @@ def why(
     from tlcore.contracts import SPLITS
     from tlcore.first_passes import FirstPasses
     from tlcore.notes import noted
-    from tlcore.parts import dataset_of, parts_of
+    from tlcore.parts import dataset_of, early_line_of, parts_of
     from tlcore.recipe import read_recipe
     from tlcore.training.device import accelerator_for, half_format
 
@@ -91,13 +91,15 @@ def why(
         if precisions == ["auto"]:
             half = half_format(accelerator_for(resolved.train.device, "fp32").device)
             precisions = [half, "fp32"] if half else ["fp32"]
-        found = [passes.outlook(parts.plan.freeze_line, precision, examples) for precision in precisions]
+        early = early_line_of(resolved, passes.stages, parts.plan)
+        lines = [parts.plan.freeze_line, *([early.line] if early is not None else [])]
+        found = [passes.outlook(line, precision, examples) for precision in precisions for line in lines]
     if json_:
         typer.echo(json.dumps([_outlook(one) for one in found]))
         return
     for one in found:
         _tell(one)
-    if len(found) > 1:
+    if len(precisions) > 1:
         typer.echo(f"precision: auto decides between {' and '.join(precisions)} by the features of a sample")
 
 
@@ -153,6 +155,7 @@ def _record(entry: Entry) -> dict[str, Any]:
 def _outlook(one: Outlook) -> dict[str, Any]:
     return {
         "precision": one.precision,
+        "line": _line(one.namespace.about),
         "compute": one.missing,
         "reuse": one.reused,
         "namespace": one.namespace.digest,
@@ -161,7 +164,9 @@ def _outlook(one: Outlook) -> dict[str, Any]:
 
 
 def _tell(one: Outlook) -> None:
-    typer.echo(f"in {one.precision}: {one.missing} states to compute, {one.reused} are stored")
+    typer.echo(
+        f"{_line(one.namespace.about)} in {one.precision}: {one.missing} states to compute, {one.reused} are stored"
+    )
     if not one.missing:
         return
     if one.reused:

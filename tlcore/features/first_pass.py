@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from tlcore.contracts import Backbone, Example, Problem, State
 from tlcore.errors import ResourceError
 from tlcore.features.claims import claimed
-from tlcore.features.frozen import FrozenPart, Wanted, prepared
+from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
 from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
 from tlcore.features.store import FeatureStore, free_bytes
@@ -22,7 +22,7 @@ from tlcore.notes import note
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["FirstPass", "Storing", "first_pass", "made_on", "readable_bytes"]
+__all__ = ["Below", "FirstPass", "Storing", "first_pass", "made_on", "readable_bytes"]
 
 FREE_SHARE = 0.9
 """More than this share of the free disk is never filled."""
@@ -45,6 +45,14 @@ class Storing:
     """How often training will read each state."""
 
 
+@dataclass(frozen=True)
+class Below:
+    """States of the same examples that are stored at a lower line: what lies between is all that must be computed."""
+
+    line: int
+    reader: StoredStates
+
+
 @dataclass
 class FirstPass:
     """What the first pass gave: where to read, what was unreadable, and what it cost."""
@@ -64,19 +72,21 @@ def first_pass(
     storing: Storing,
     identities: Identities,
     *,
+    below: Below | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FirstPass:
     """Compute what the store lacks of the states at the line; return where to read them and what was unreadable.
 
     With the line at the bottom nothing is computed, but every example is prepared once, so that nothing unreadable is
-    met in training; that it could be read is remembered, and of a text its tokens.
+    met in training; that it could be read is remembered, and of a text its tokens. Where states lie ready ``below``,
+    computing begins there, and the same bits come out.
 
     Raises:
         NumericError: a state that is not finite.
         ResourceError: the disk is full.
     """
-    return _Pass(backbone, line, examples, accelerator, storing, identities, progress, tell).run()
+    return _Pass(backbone, line, examples, accelerator, storing, identities, below, progress, tell).run()
 
 
 class _Pass:
@@ -90,6 +100,7 @@ class _Pass:
         accelerator: Accelerator,
         storing: Storing,
         identities: Identities,
+        below: Below | None,
         progress: Callable[[int, int], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -100,6 +111,7 @@ class _Pass:
         self._storing = storing
         self._identities = identities if line else Identities(identities.digests)
         self._views_at_bottom = None if line else identities.views
+        self._below = below
         self._progress = progress
         self._tell = tell
         self._unreadable: dict[bytes, str] = {}
@@ -114,7 +126,9 @@ class _Pass:
         missing = self._store.look(keys)
         reused = len(keys) - len(missing)
         if missing:
-            where = f"below {self._line_name()}" if self._line else "of the input"
+            where = f"below {self._line_name(self._line)}" if self._line else "of the input"
+            if self._below is not None:
+                where += f", from those below {self._line_name(self._below.line)}"
             self._tell(f"feature store: states {where}: {len(missing)} to compute, {reused} are stored already")
         if reason := self._fill_together(keys, missing):
             note(reason)
@@ -179,10 +193,8 @@ class _Pass:
                 self._computed += 1
             self._store.flush()
             return
-        frozen = FrozenPart(self._backbone, self._line, self._accelerator)
         began = 0.0
-        states = frozen.states(wanted, self._refuse, self._progress, len(keys))
-        for done, (one, row, ragged) in enumerate(states, 1):
+        for done, (one, row, ragged) in enumerate(self._computed_states(wanted, len(keys)), 1):
             if done == 1:
                 self._require_room(row, len(keys))
             self._store.add(one.key, row, ragged)
@@ -192,6 +204,16 @@ class _Pass:
             if done == MEASURED:
                 self._require_worth(row, (time.perf_counter() - began) / (MEASURED - WARM), len(keys))
         self._store.flush()
+
+    def _computed_states(self, wanted: Iterator[Wanted], total: int) -> Iterator[Row]:
+        if self._below is None:
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            yield from frozen.states(wanted, self._refuse, self._progress, total)
+            return
+        frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line)
+        for done, row in enumerate(frozen.following(self._below.reader.rows(wanted)), 1):
+            self._progress(done, total)
+            yield row
 
     def _require_room(self, row: State, count: int) -> None:
         """Tell what will be stored, and stop storing where the disk is too small.
@@ -204,7 +226,7 @@ class _Pass:
         self._tell(f"feature store: about {size} to write, {room} are free in {self._storing.root}")
         if needed <= FREE_SHARE * free:
             return
-        what = f"the states below {self._line_name()} need {size}, and {room} are free"
+        what = f"the states below {self._line_name(self._line)} need {size}, and {room} are free"
         if self._storing.mode == "always":
             raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
         raise _DoesNotPayError(f"{what}: they are computed again in each epoch")
@@ -254,9 +276,9 @@ class _Pass:
             stored_bytes=self._store.stored_bytes,
         )
 
-    def _line_name(self) -> str:
+    def _line_name(self, line: int) -> str:
         names = list(self._backbone.stages)
-        return names[self._line] if self._line < len(names) else "the head"
+        return names[line] if line < len(names) else "the head"
 
 
 def made_on(accelerator: Accelerator) -> str:
@@ -288,7 +310,6 @@ def _written_per_second(folder: Path) -> float:
 
 
 def readable_bytes(count: float) -> str:
-    """Return a number of bytes for people, such as ``1.5 GB``."""
     """Return a number of bytes for people, such as ``1.5 GB``."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:

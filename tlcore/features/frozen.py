@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import NumericError, UnreadableError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-__all__ = ["FEATURES", "FrozenPart", "Wanted", "channels_last", "lower_part", "prepared"]
+__all__ = ["FEATURES", "FrozenPart", "Row", "Wanted", "channels_last", "lower_part", "prepared"]
 
 FEATURES = "features"
 """The one tensor of a state above the last stage: what ``pool`` returned."""
@@ -36,19 +36,24 @@ class Wanted(NamedTuple):
     view: View | None = None
 
 
-class FrozenPart:
-    """The stages below the line on their device, in the precision of the run.
+Row: TypeAlias = "tuple[Wanted, State, list[str]]"
+"""A state without the batch dimension, whose it is, and the names of its ragged tensors."""
 
-    What comes out has that precision too, but for pooled features: they are few, and stay in fp32.
+
+class FrozenPart:
+    """The stages below the line, from ``first`` on, on their device and in the precision of the run.
+
+    In half precision what flows from stage to stage has it too, so that states at a line are the same whether they are
+    computed from the input or from the states at a lower one. Pooled features are few, and stay in fp32.
     """
 
-    def __init__(self, backbone: Backbone, line: int, accelerator: Accelerator) -> None:
+    def __init__(self, backbone: Backbone, line: int, accelerator: Accelerator, *, first: int = 0) -> None:
         import torch
 
         self._backbone = backbone
         self._accelerator = accelerator
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-        lower = lower_part(backbone, line)
+        lower = lower_part(backbone, line, first=first, half=self._half)
         if self._half is not None:
             lower = _cast_once(lower, self._half)
         self._lower = accelerator.prepare_model(lower, evaluation_mode=True).eval()
@@ -59,13 +64,20 @@ class FrozenPart:
         unreadable: Callable[[Wanted, str], None],
         progress: Callable[[int, int], None] = lambda done, total: None,
         total: int = 0,
-    ) -> Iterator[tuple[Wanted, State, list[str]]]:
+    ) -> Iterator[Row]:
         """Yield each state with the names of its ragged tensors, in no particular order.
 
         Raises:
             NumericError: a state that is not finite.
         """
-        rows = prepared(self._backbone, wanted, unreadable, progress, total)
+        yield from self.following(prepared(self._backbone, wanted, unreadable, progress, total))
+
+    def following(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the states that follow from rows: prepared inputs, or states at the line where this part begins.
+
+        Raises:
+            NumericError: a state that is not finite.
+        """
         for members, state in _batches(rows, on_gpu=self._accelerator.device.type != "cpu"):
             computed = self._computed(state)
             ragged = ragged_names(computed)
@@ -89,13 +101,12 @@ class FrozenPart:
 
         if self._half is not None:
             state = channels_last(state)
-        found: State = {}
         # Not inference mode: what comes out may be an input of training, and such tensors cannot be.
         with torch.no_grad():
-            for name, tensor in self._lower(send_to_device(state, self._accelerator.device)).items():
-                narrow = self._half is not None and tensor.is_floating_point() and name != FEATURES
-                found[name] = (tensor.to(self._half) if narrow else tensor).cpu().contiguous()
-        return found
+            found: State = self._lower(send_to_device(state, self._accelerator.device))
+        if self._half is not None and FEATURES not in found:  # Accelerate made fp32 of it
+            found = _cast(found, self._half)
+        return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
 
 def _cast_once(lower: nn.Module, half: torch.dtype) -> nn.Module:
@@ -122,21 +133,32 @@ def channels_last(state: State) -> State:
     }
 
 
-def lower_part(backbone: Backbone, line: int) -> nn.Module:
-    """Return the stages below the line as one module, state to state; above the last stage, pooling belongs to it."""
+def lower_part(backbone: Backbone, line: int, *, first: int = 0, half: torch.dtype | None = None) -> nn.Module:
+    """Return the stages from ``first`` to below the line as one module, state to state.
+
+    Above the last stage, pooling belongs to it. With ``half``, each stage's state is cast to it.
+    """
+    import torch
     from torch import nn
 
     class Lower(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.stages = nn.ModuleList(list(backbone.stages.values())[:line])
+            self.stages = nn.ModuleList(list(backbone.stages.values())[first:line])
 
         def forward(self, state: State) -> State:
             for stage in self.stages:
                 state = stage(state)
-            return {FEATURES: backbone.pool(state).float()} if line == len(backbone.stages) else state
+                state = state if half is None else _cast(state, half)
+            if line < len(backbone.stages):
+                return state
+            return {FEATURES: backbone.pool(state if half is None else _cast(state, torch.float32)).float()}
 
     return Lower().requires_grad_(False)
+
+
+def _cast(state: State, to: torch.dtype) -> State:
+    return {name: tensor.to(to) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def prepared(
@@ -145,7 +167,7 @@ def prepared(
     unreadable: Callable[[Wanted, str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
     total: int = 0,
-) -> Iterator[tuple[Wanted, State, list[str]]]:
+) -> Iterator[Row]:
     """Yield each readable example's prepared row and its ragged names; say which are unreadable, and why.
 
     A thread of its own prepares a little ahead. It is one only: what augments reads torch's global generator.
@@ -181,9 +203,7 @@ def _chunks(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         yield chunk
 
 
-def _prepared_chunk(
-    backbone: Backbone, chunk: Sequence[Wanted]
-) -> tuple[list[tuple[Wanted, State, list[str]]], list[tuple[Wanted, str]]]:
+def _prepared_chunk(backbone: Backbone, chunk: Sequence[Wanted]) -> tuple[list[Row], list[tuple[Wanted, str]]]:
     try:
         state = backbone.prepare([member.example for member in chunk], chunk[0].view)
     except UnreadableError as error:
@@ -196,7 +216,7 @@ def _prepared_chunk(
     return [(member, row, ragged) for member, row in zip(chunk, unstacked(state), strict=True)], []
 
 
-def _batches(rows: Iterable[tuple[Wanted, State, list[str]]], *, on_gpu: bool) -> Iterator[tuple[list[Wanted], State]]:
+def _batches(rows: Iterable[Row], *, on_gpu: bool) -> Iterator[tuple[list[Wanted], State]]:
     buckets: Buckets[Wanted] | None = None
     for member, row, ragged in rows:
         buckets = buckets or Buckets(ragged, on_gpu=on_gpu)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
-from tlcore.features.frozen import FEATURES, FrozenPart, Wanted
+from tlcore.features.frozen import FEATURES, FrozenPart, Row, Wanted
 from tlcore.features.keys import state_key
 from tlcore.features.store import FeatureStore
 from tlcore.randomness import derived_seed
@@ -101,6 +101,12 @@ class StoredStates:
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the stored states of these examples."""
         return self._store.batch([self._identities.in_epoch(self._examples[id_], epoch).key for id_ in ids])
+
+    def rows(self, wanted: Iterable[Wanted]) -> Iterator[Row]:
+        """Yield stored states one by one, as they stand in front of the stages above the line."""
+        for one in wanted:
+            state, ragged = self._store.row(one.key)
+            yield one, state, ragged
 
     def lengths(self, ids: Sequence[str]) -> list[int]:
         """Return how many places the states of these examples have, without chance; nothing where none has any."""

@@ -131,6 +131,11 @@ class FeatureStore:
         places = (divmod(self._places[key], 1 << ROW_BITS) for key in keys)
         return [self._shards[shard].length(row) for shard, row in places]
 
+    def row(self, key: bytes) -> tuple[State, list[str]]:
+        """Return one state without the batch dimension, and the names of its ragged tensors."""
+        shard, row = divmod(self._places[key], 1 << ROW_BITS)
+        return self._shards[shard].row(row), list(self._shards[shard].ragged)
+
     def batch(self, keys: Sequence[bytes]) -> State:
         """Return the states of these keys as one batch, padded with zeros as far as the longest needs."""
         places = [divmod(self._places[key], 1 << ROW_BITS) for key in keys]

@@ -15,6 +15,7 @@ import torch
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError
 from tlcore.features.readers import HeldStates, StateReader
+from tlcore.moving_line import EarlyLine
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-__all__ = ["Trainer", "Training"]
+__all__ = ["EarlyReading", "Trainer", "Training"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
@@ -47,6 +48,14 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: float = math.nan
+
+
+@dataclass(frozen=True)
+class EarlyReading:
+    """Where the first epochs of a schedule read states: at a higher line, above stages that are still held back."""
+
+    at: EarlyLine
+    reader: StateReader
 
 
 @dataclass(frozen=True)
@@ -73,10 +82,13 @@ class Trainer:
         accelerator: Accelerator,
         seed: int,
         note: Callable[[str], None] = lambda text: None,
+        *,
+        early: EarlyReading | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.task = task
-        self.reader = reader
+        self.reader = self._later = reader
+        self._early = early
         self.section = section
         self.seed = seed
         self.lr = section.optimizer.options.lr if not isinstance(section.lr, float) else section.lr
@@ -101,6 +113,15 @@ class Trainer:
             team=self.team if upper.names else None,
         )
         self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
+        self._read_for(0)
+
+    def _read_for(self, epoch: int) -> None:
+        """Read where the states of an epoch are."""
+        if self._early is not None and epoch < self._early.at.until:
+            self.reader, line = self._early.reader, self._early.at.line
+        else:
+            self.reader, line = self._later, self.bare.line
+        self.bare.enter_at(line)
 
     def fit_standardisation(self, examples: Sequence[Example], keep: int = 0) -> Tensor:
         """Measure the features of the training split before anything is trained.
@@ -122,9 +143,10 @@ class Trainer:
 
     def features(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""
-        size = 64 * self.team.size if self.bare.names else HEAD_BATCH
+        passed = bool(self.bare.passed)
+        size = 64 * self.team.size if passed else HEAD_BATCH
         for batch in in_batches([example.id for example in examples], size):
-            yield self.team.joined(batch, self._pooled) if self.bare.names else self._pooled(batch)
+            yield self.team.joined(batch, self._pooled) if passed else self._pooled(batch)
 
     def _pooled(self, ids: Sequence[str]) -> Tensor:
         with self.accelerator.autocast():
@@ -139,9 +161,9 @@ class Trainer:
         return standardised
 
     def hold(self, examples: Sequence[Example], most_bytes: float) -> None:
-        """Keep the features of these examples in memory, where only the head is trained and they fit."""
+        """Keep these examples' features in memory where they fit and only the head is trained, at first at least."""
         size = len(examples) * self.bare.standardise.mean.numel() * 4
-        if self.bare.names or getattr(self.reader, "changing", True) or size > most_bytes:
+        if self.bare.passed or getattr(self.reader, "changing", True) or size > most_bytes:
             return
         features = torch.empty(len(examples), self.bare.standardise.mean.numel())
         start = 0
@@ -150,6 +172,10 @@ class Trainer:
             start += len(part)
         features = features.to(self.accelerator.device)
         self.reader = HeldStates(features, [example.id for example in examples], self.reader)
+        if self._early is not None:
+            self._early = EarlyReading(self._early.at, self.reader)
+        else:
+            self._later = self.reader
 
     def find_lr(self, train: Sequence[Example]) -> LearningRateRange:
         """Measure at which learning rate the loss falls best, take that one, and leave the weights as they were.
@@ -170,8 +196,10 @@ class Trainer:
             return self._step(batches.pop(), targets, 0, number)
 
         # What a schedule holds back at first must bear the rate as well.
+        self._read_for(self.section.epochs - 1)
         self.bare.enter_epoch(self.section.epochs - 1)
         found = range_test(step)
+        self._read_for(0)
         self.bare.load_state_dict(weights)
         self.optimizer.load_state_dict(fresh)
         self.lr = found.chosen
@@ -198,16 +226,19 @@ class Trainer:
         steps = len(self._batches(ids, weights, "order", 0))
         chosen = self.section.scheduler
         schedule = Schedule(chosen.name, chosen.options, steps_per_epoch=steps, epochs=self.section.epochs)
-        with self._threads():
-            for epoch in range(self.section.epochs):
-                started = time.perf_counter()
+        for epoch in range(self.section.epochs):
+            started = time.perf_counter()
+            self._read_for(epoch)
+            with self._threads():
                 loss, lr = self._epoch(epoch, self._batches(ids, weights, "order", epoch), targets, schedule)
                 with self._averaged():
                     record = self._judged(result, {"loss": loss}, lr, steps, validation, checkpoints, started)
-                schedule.epoch_ended(improved=record["best"])
-                epoch_finished(epoch + 1, record)
-                if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
-                    break
+            schedule.epoch_ended(improved=record["best"])
+            epoch_finished(epoch + 1, record)
+            if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
+                break
+        self._read_for(result.best_epoch - 1)
+        with self._threads():
             self._back_to_best(result, checkpoints, validation)
         return result
 
@@ -283,7 +314,7 @@ class Trainer:
 
         Its matrices are so small that threads cost more than they bring, many times more where others use the machine.
         """
-        if self.bare.names or self.accelerator.device.type != "cpu":
+        if self.bare.passed or self.accelerator.device.type != "cpu":
             yield
             return
         count = torch.get_num_threads()
@@ -300,7 +331,7 @@ class Trainer:
             return outputs_of(self.upper, self.reader, ids, self.accelerator)
 
         ids = [example.id for example in examples]
-        return self.team.joined(ids, compute) if self.bare.names else compute(ids)
+        return self.team.joined(ids, compute) if self.bare.passed else compute(ids)
 
     def scores(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return the task's metrics on these examples."""

@@ -13,6 +13,7 @@ from tlcore.contracts import Backbone, Plan, State
 from tlcore.errors import PluginError
 from tlcore.features.frozen import FEATURES, channels_last
 from tlcore.features.readers import StateReader
+from tlcore.moving_line import held_until
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,12 +90,22 @@ class Upper(nn.Module):
         self.head = plan.head
         self._backbone = backbone
         self._channels_last = False
-        self._phases = sorted(plan.schedule, key=lambda phase: phase.epoch)
+        self._plan = plan
+        self._entry = self.line
         self._flags = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
 
     def parts(self) -> dict[str, nn.Module]:
         """Return what is trained by name: the stages above the line, and the head."""
         return {**dict(zip(self.names, self.stages, strict=True)), HEAD: self.head}
+
+    def enter_at(self, line: int) -> None:
+        """Take states at this line from now on: those of the stages between the plan's line and it went through."""
+        self._entry = line
+
+    @property
+    def passed(self) -> list[str]:
+        """The stages that a state goes through here; none where it is pooled features already."""
+        return self.names[self._entry - self.line :]
 
     def lay_out_for_half_precision(self) -> None:
         """Keep maps and weights as convolutions in half precision want them: with the channels last."""
@@ -103,11 +114,11 @@ class Upper(nn.Module):
 
     def features(self, state: State) -> Tensor:
         """Return the pooled features (N, feature_dim)."""
-        if FEATURES in state and not self.names:
+        if FEATURES in state and not self.passed:
             return state[FEATURES]
         if self._channels_last:
             state = channels_last(state)
-        for stage in self.stages:
+        for stage in self.stages[self._entry - self.line :]:
             state = stage(state)
         return self._backbone.pool(state)
 
@@ -125,8 +136,7 @@ class Upper(nn.Module):
     def enter_epoch(self, epoch: int) -> None:
         """Switch to training mode; stages that the schedule holds back until a later epoch stay as they are."""
         self.train()
-        current = [phase.first_trained for phase in self._phases if phase.epoch <= epoch]
-        held = max(0, current[-1] - self.line) if current else 0
+        held = held_until(self._plan, epoch) - self.line
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(self._flags[name])
         for stage in self.stages[:held]:
