@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import NumericError, UnreadableError
-from tlcore.features.batching import Buckets, ragged_names, unstacked
+from tlcore.features.batching import MASK, Buckets, ragged_names, unstacked
+from tlcore.features.threads import ThreadChoice
 
 if TYPE_CHECKING:
     import torch
@@ -78,8 +80,14 @@ class FrozenPart:
         Raises:
             NumericError: a state that is not finite.
         """
-        for members, state in _batches(rows, on_gpu=self._accelerator.device.type != "cpu"):
-            computed = self._computed(state)
+        import torch
+
+        on_gpu = self._accelerator.device.type != "cpu"
+        threads = ThreadChoice(1 if on_gpu else torch.get_num_threads())
+        for members, state in _batches(rows, on_gpu=on_gpu):
+            shapes = tuple(tensor.shape for tensor in state.values())
+            with contextlib.nullcontext() if on_gpu else threads.batch(shapes, _places(state)):
+                computed = self._computed(state)
             ragged = ragged_names(computed)
             sound = _is_finite(computed)
             for member, row in zip(members, unstacked(computed), strict=False):  # rows that fill up have none
@@ -223,6 +231,10 @@ def _batches(rows: Iterable[Row], *, on_gpu: bool) -> Iterator[tuple[list[Wanted
         yield from buckets.add(member, row)
     if buckets is not None:
         yield from buckets.rest()
+
+
+def _places(state: State) -> int:
+    return state[MASK].numel() if MASK in state else len(next(iter(state.values())))
 
 
 def _is_finite(state: State) -> bool:
