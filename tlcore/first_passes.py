@@ -20,7 +20,7 @@ from tlcore.features.keys import Namespace
 from tlcore.features.readers import StateReader, StoredStates
 from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
-from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
+from tlcore.features.survival import CANDIDATES, LEAST_COSINE, SAMPLE, centred_cosine
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
 from tlcore.publishing import publish_file
@@ -121,22 +121,22 @@ class FirstPasses:
     def accelerator(self, fp32: Accelerator) -> Accelerator:
         """Return an Accelerator in half precision where the device is fast in it and the features survive it.
 
-        Asked are 16 training examples, chosen by their content: their features in half precision must keep a centred
+        Asked are 8 training examples, chosen by their content: their features in half precision must keep a centred
         cosine of 0.99 to those in fp32. The answer is kept in the store.
         """
         device = self._recipe.train.device
         half = half_format(fp32.device)
         train = self._dataset.split("train")
-        if half is None or len(train) < FEWEST:
+        if half is None or len(train) < SAMPLE:
             self.why = "too few training examples to try half precision" if half else "the device has no fast half"
             return fp32
-        sample = sorted(train, key=lambda example: self._dataset.digests[example.id])[:SAMPLE]
+        sample = sorted(train, key=lambda example: self._dataset.digests[example.id])[:CANDIDATES]
         try:
             cosine = self._cosine(fp32, half, sample)
         except (RuntimeError, NotImplementedError) as error:
             note(f"precision fp32: this network cannot be computed in {half} ({str(error).splitlines()[0]})")
             return accelerator_for(device, "fp32")
-        self.why = f"the features of {len(sample)} training examples keep a centred cosine of {cosine:.4f} in {half}"
+        self.why = f"the features of {SAMPLE} training examples keep a centred cosine of {cosine:.4f} in {half}"
         if cosine >= LEAST_COSINE:
             self._tell(f"precision {half}: {self.why}")
             return accelerator_for(device, half)
@@ -153,7 +153,7 @@ class FirstPasses:
             return float(json.loads(path.read_text("utf-8"))["centred_cosine"])
         readable = self._readable(sample)
         cosine = 0.0
-        if len(readable) >= FEWEST:
+        if len(readable) == SAMPLE:
             reference = FrozenPart(self._backbone, line, fp32).together(readable)[FEATURES]
             accelerator = accelerator_for(self._recipe.train.device, half)
             found = FrozenPart(self._backbone, line, accelerator).together(readable)[FEATURES]
@@ -167,6 +167,8 @@ class FirstPasses:
     def _readable(self, sample: Sequence[Example]) -> list[Example]:
         readable = []
         for example in sample:
+            if len(readable) == SAMPLE:
+                break
             with contextlib.suppress(UnreadableError):  # the first pass lists it with the reason
                 self._backbone.prepare([example], None)
                 readable.append(example)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FEWEST", "LEAST_COSINE", "SAMPLE", "centred_cosine"]
+__all__ = ["CANDIDATES", "LEAST_COSINE", "SAMPLE", "centred_cosine"]
 
-SAMPLE = 16
-"""So many training examples are asked."""
-FEWEST = 8
-"""Fewer tell nothing."""
+SAMPLE = 8
+"""So many training examples are asked; fewer tell nothing, and more cost seconds."""
+CANDIDATES = 16
+"""Among so many, since some may be unreadable."""
 LEAST_COSINE = 0.99
 """Networks that are quantised well keep more than 0.997; those that lose accuracy in half precision fall below this."""
 
