@@ -165,7 +165,7 @@ class FirstPasses:
         return cosine
 
     def _readable(self, sample: Sequence[Example]) -> list[Example]:
-        readable = []
+        readable: list[Example] = []
         for example in sample:
             if len(readable) == SAMPLE:
                 break
