@@ -42,6 +42,8 @@ ORDER = (
     "features",
     "training",
     "artifact",
+    "stopping",
+    "unfinished",
     "run_folder",
     "evaluation",
     "provenance",

@@ -29,7 +29,7 @@ _HOMES = {
     "tlcore.multilabel": ("MultiLabel", "MultiLabelOptions"),
     "tlcore.regression": ("Regression", "RegressionOptions"),
     "tlcore.artifact": ("Model", "load"),
-    "tlcore.running": ("Result", "run"),
+    "tlcore.running": ("Result", "resume", "run"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from tlcore.hookspecs import API_VERSION, hookimpl
     from tlcore.multilabel import MultiLabel, MultiLabelOptions
     from tlcore.regression import Regression, RegressionOptions
-    from tlcore.running import Result, run
+    from tlcore.running import Result, resume, run
     from tlcore.specs import (
         ANY_MODALITY,
         AdapterSpec,

@@ -15,6 +15,7 @@ from typing import Any
 from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
+from tlcore.unfinished import LOCK
 
 __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
@@ -22,14 +23,15 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def require_free(out: Path) -> None:
-    """Refuse a folder that holds anything.
+    """Refuse a folder that holds anything but the mark of a run that never came to write.
 
     Raises:
         UsageError: it exists and is not empty.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
         raise UsageError(
-            f"{out} exists and is not empty; a run overwrites nothing", hint="name another folder with --out"
+            f"{out} exists and is not empty; a run overwrites nothing",
+            hint="name another folder with --out; an unfinished run goes on with --resume",
         )
 
 

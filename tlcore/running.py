@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import functools
+import json
 import platform
 import shlex
 import shutil
@@ -12,11 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
-from tlcore.errors import DataError, TLError
+from tlcore.errors import DataError, Interrupted, ResourceError, TLError, UsageError
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
 from tlcore.plugins import PluginHost
@@ -33,6 +36,8 @@ from tlcore.provenance import (
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, require_free
+from tlcore.stopping import Stopping
+from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
 
 if TYPE_CHECKING:
@@ -40,10 +45,15 @@ if TYPE_CHECKING:
 
     from tlcore.features.first_pass import FirstPass
     from tlcore.first_passes import FirstPasses
-    from tlcore.training.loop import EarlyReading, Trainer, Training
+    from tlcore.training.checkpoints import Checkpoints
+    from tlcore.training.loop import EarlyReading, Trainer
+    from tlcore.training.standing import Begun, Training
 
-__all__ = ["Progress", "Result", "run"]
+__all__ = ["Progress", "Result", "resume", "run"]
 
+UNIMPORTANT = ("train.checkpoint_steps", "train.checkpoint_minutes", "evaluate.report", "track", "features.memory")
+"""Keys that decide nothing of what is learnt."""
+ErrorT = TypeVar("ErrorT", bound=TLError)
 Progress = Callable[[str, int, int], None]
 """Called with a phase in words, what is done and how much there is."""
 
@@ -79,6 +89,7 @@ def run(
     registry: Registry | None = None,
     progress: Progress = lambda phase, done, total: None,
     warn: Callable[[str], None] = lambda text: print(text, file=sys.stderr),  # noqa: T201
+    stopping: Stopping | None = None,
 ) -> Result:
     """Run a recipe (a file, or one that was read) and return what it gave.
 
@@ -94,7 +105,46 @@ def run(
     if not isinstance(recipe, Recipe):
         lock = lock_beside(Path(recipe))
         recipe = read_recipe(Path(recipe), registry, overrides)
-    return _Run(recipe, registry, progress, warn, lock).execute(Path(out) if out is not None else None)
+    one = _Run(recipe, registry, progress, warn, stopping or Stopping(), lock)
+    return one.execute(Path(out) if out is not None else None)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    allow_changed: bool = False,
+    registry: Registry | None = None,
+    progress: Progress = lambda phase, done, total: None,
+    warn: Callable[[str], None] = lambda text: print(text, file=sys.stderr),  # noqa: T201
+    stopping: Stopping | None = None,
+) -> Result:
+    """Go on with an unfinished run where its newest sound checkpoint stands, to the bits of an unbroken one.
+
+    It goes on in the working directory in which it began. A recipe, data, weights, libraries or a number of processes
+    other than those it began with are refused, unless ``allow_changed``.
+
+    Raises:
+        TLError: there is nothing to go on with, another process is at it, or something changed.
+    """
+    folder = Path(folder).resolve()
+    require_unfinished(folder)
+    began = begun_with(folder) or {}
+    place = Path(began.get("place", "."))
+    registry = registry or Registry(PluginHost())
+    with contextlib.chdir(place if place.is_dir() else Path()):
+        recipe = read_recipe(folder / "recipe.yaml", registry, overrides)
+        lock = Path(began["lock"]) if began.get("lock") else None
+        one = _Run(recipe, registry, progress, warn, stopping or Stopping(), lock)
+        return one.execute(folder, _Earlier(began.get("identity"), allow_changed))
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What a run is gone on with: what it began with, if it had come so far, and whether that may have changed."""
+
+    identity: Mapping[str, Any] | None
+    allow_changed: bool
 
 
 class _Run:
@@ -106,9 +156,11 @@ class _Run:
         registry: Registry,
         progress: Progress,
         warn: Callable[[str], None],
+        stopping: Stopping,
         lock: Path | None = None,
     ) -> None:
         self.lock = lock
+        self.stopping = stopping
         self.recipe = recipe
         self.plain = plain(recipe)
         self.host = registry.host
@@ -117,7 +169,7 @@ class _Run:
         self.clock = _Clock()
         self.started = datetime.datetime.now().astimezone()
 
-    def execute(self, out: Path | None) -> Result:
+    def execute(self, out: Path | None, earlier: _Earlier | None = None) -> Result:
         from tlcore.training.team import Team
 
         began = time.perf_counter()
@@ -125,29 +177,53 @@ class _Run:
         self.team = Team(accelerator)
         if not self.team.leads:
             self.progress, self.warn = _silent_progress, _silent
-        elif out is not None:
+        elif out is not None and earlier is None:
             require_free(out)
-        with self.clock.phase("data"):
-            dataset = dataset_of(self.recipe)
-        with self.clock.phase("backbone"), noted(dataset.notes):
-            parts = parts_of(self.recipe, dataset, self.lock)
+        with contextlib.ExitStack() as held:
+            if out is not None and earlier is not None and self.team.leads:
+                held.enter_context(owned(out))
+            with self.clock.phase("data"):
+                dataset = dataset_of(self.recipe)
+            with self.clock.phase("backbone"), noted(dataset.notes):
+                parts = parts_of(self.recipe, dataset, self.lock)
+            self._take_folder(out, earlier, held)
+            counts = dataset.counts()
+            started = RunStarted(folder=self.folder, recipe=self.plain, counts=counts, notes=tuple(dataset.notes))
+            self._tell("tl_run_started", started)
+            try:
+                with noted(dataset.notes, self.warn):
+                    result = self._trained(accelerator, dataset, parts, began, earlier)
+            except KeyboardInterrupt:
+                if not self.stopping.asked():  # whoever calls from Python hears what Python raised
+                    raise
+                raise self._told_how_to_go_on(Interrupted("interrupted")) from None
+            except (Interrupted, ResourceError) as error:
+                raise self._told_how_to_go_on(error) from error
+            finally:
+                if self.team.leads:
+                    shutil.rmtree(self.folder / "features", ignore_errors=True)
+        return result
+
+    def _take_folder(self, out: Path | None, earlier: _Earlier | None, held: contextlib.ExitStack) -> None:
+        """Make the run's folder, or take over the one that is there; all processes learn which it is."""
         if self.team.leads:
-            self.files = RunFolder.made(out, Path("runs") / self.recipe.name, self.started)
-        folder = Path(self.team.told(str(self.files.path) if self.team.leads else ""))
+            goes_on = out is not None and earlier is not None
+            parent = Path("runs") / self.recipe.name
+            self.files = RunFolder(out) if out is not None and goes_on else RunFolder.made(out, parent, self.started)
+            if not goes_on:
+                held.enter_context(owned(self.files.path))
+        self.folder = Path(self.team.told(str(self.files.path) if self.team.leads else ""))
         if not self.team.leads:
-            self.files = RunFolder(folder, writes=False)
-        self.folder = folder
+            self.files = RunFolder(self.folder, writes=False)
         self.files.write("recipe.yaml", recipe_yaml(self.recipe))
-        self._tell(
-            "tl_run_started",
-            RunStarted(folder=self.folder, recipe=self.plain, counts=dataset.counts(), notes=tuple(dataset.notes)),
+
+    def _told_how_to_go_on(self, error: ErrorT) -> ErrorT:
+        if isinstance(error, Interrupted):
+            error.exit_code = self.stopping.exit_code
+        error.hint = f"go on: tl run --resume {shlex.quote(str(self.folder))}" + (
+            f"; {error.hint}" if error.hint else ""
         )
-        try:
-            with noted(dataset.notes, self.warn):
-                return self._trained(accelerator, dataset, parts, began)
-        finally:
-            if self.team.leads:
-                shutil.rmtree(self.folder / "features", ignore_errors=True)
+        return error
 
     def _accelerator(self) -> Accelerator:
         from tlcore.training.device import accelerator_for
@@ -160,6 +236,7 @@ class _Run:
         dataset: Dataset,
         parts: Parts,
         began: float,
+        earlier: _Earlier | None,
     ) -> Result:
         from tlcore.artifact import save
         from tlcore.first_passes import FirstPasses
@@ -183,26 +260,43 @@ class _Run:
         if self.recipe.train.precision == "auto":
             with self.clock.phase("precision"):
                 accelerator = passes.accelerator(accelerator)
+        self._begin(self._identity(accelerator, dataset, about), earlier)
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
-        checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads)
+        checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
+        begun = self._begun(checkpoints) if earlier is not None else None
         train, validation = dataset.split("train"), dataset.split("validation")
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
         section, seed = self.recipe.train, self.recipe.seed
         trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early)
-        with self.clock.phase("probe"):
-            metrics |= self._probed(trainer, task, dataset)
-        with self.clock.phase("training"):
+        if begun is None:
+            with self.clock.phase("probe"):
+                metrics |= self._probed(trainer, task, dataset)
             if self.recipe.train.lr == "find":
                 rates = trainer.find_lr(train)
                 metrics["lr_find"], tables["lr_find"] = rates.chosen, rates.table()
-            work = trainer.solve if self.recipe.head.solver == "lbfgs" else trainer.train
-            training = self._with_trackers(lambda told: work(train, validation, checkpoints, told))
+        else:
+            kept = begun.checkpoint.position["found"]
+            metrics |= kept["metrics"]
+            tables |= {
+                name: Table(tuple(t["columns"]), tuple(map(tuple, t["rows"]))) for name, t in kept["tables"].items()
+            }
+        trainer.hold([*train, *validation], self.recipe.features.memory * 1e9)
+        so_far = {"metrics": metrics, "tables": {name: dataclasses.asdict(table) for name, table in tables.items()}}
+        with self.clock.phase("training"), self.stopping.gently():
+            if self.recipe.head.solver == "lbfgs":
+                work = functools.partial(trainer.solve, train, validation, checkpoints)
+            else:
+                stopping = self.stopping.asked
+                work = functools.partial(
+                    trainer.train, train, validation, checkpoints, begun=begun, found=so_far, stopping=stopping
+                )
+            training = self._with_trackers(lambda told: work(epoch_finished=told))
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
@@ -213,12 +307,12 @@ class _Run:
             merged = upper.merge()
             kind, precision = kind_of_inputs(dataset), precision_of(accelerator)
             if self.team.leads:
+                shutil.rmtree(self.folder / "model", ignore_errors=True)  # of an earlier process, which wrote the same
                 save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
-        checkpoints.clear()
         self._tell(
             "tl_run_finished",
             RunFinished(
@@ -233,7 +327,65 @@ class _Run:
                 notes=tuple(dataset.notes),
             ),
         )
+        checkpoints.clear()
+        if self.team.leads:
+            end(self.folder)
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
+
+    def _identity(self, accelerator: Accelerator, dataset: Dataset, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that decides what the run computes."""
+        from tlcore import __version__
+        from tlcore.training.device import precision_of
+
+        settings = {key: value for key, value in _flat(self.plain).items() if key not in UNIMPORTANT}
+        return {
+            "recipe": settings,
+            "data": data_digest(dataset),
+            "weights": about["digest"],
+            "libraries": {"tlcore": __version__, "python": platform.python_version(), **library_versions()},
+            "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
+            "device": str(accelerator.device.type),
+            "precision": precision_of(accelerator),
+            "processes": self.team.size,
+        }
+
+    def _begin(self, identity: Mapping[str, Any], earlier: _Earlier | None) -> None:
+        """Write down what the run begins with, or compare that with what it goes on with.
+
+        Raises:
+            UsageError: something changed.
+        """
+        changed = differences(earlier.identity, identity) if earlier is not None and earlier.identity else []
+        if changed and earlier is not None and not earlier.allow_changed:
+            raise UsageError(
+                "what the run began with has changed, so it would not become what it would have been",
+                where="\n".join(changed),
+                hint="bring that back, start a new run, or go on all the same with --allow-changed",
+            )
+        for line in changed:
+            note(f"gone on with another {line}")
+        if self.team.leads and (changed or earlier is None or earlier.identity is None):
+            lock = str(self.lock.resolve()) if self.lock is not None else None
+            begin(self.folder, {"place": str(Path.cwd()), "lock": lock, "identity": identity})
+
+    def _begun(self, checkpoints: Checkpoints) -> Begun | None:
+        """Return what an earlier process left of the training; every process of the run goes on from the same."""
+        from tlcore.training.checkpoints import Checkpoint
+        from tlcore.training.standing import Begun
+
+        if self.recipe.head.solver == "lbfgs":  # it takes seconds, and stands nowhere in between
+            return None
+        newest = checkpoints.look() if self.team.leads else None
+        told = json.loads(self.team.told(json.dumps([str(newest.folder), dict(newest.position)] if newest else None)))
+        if told is None:
+            self.warn("no checkpoint was written yet: the training begins")
+            self.files.write("history.jsonl", "")
+            return None
+        checkpoints.newest = Checkpoint(Path(told[0]), told[1])
+        history = finished_epochs(self.folder, told[1]["epoch"])
+        self.files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+        self.warn(f"resumed at step {told[1]['step']} (epoch {told[1]['epoch'] + 1}, batch {told[1]['batch'] + 1})")
+        return Begun(checkpoints.newest, history)
 
     def _leave(self, metrics: Mapping[str, Any], tables: Mapping[str, Table], manifest: Mapping[str, Any]) -> None:
         for name, table in tables.items():
@@ -248,7 +400,6 @@ class _Run:
         train = dataset.split("train")
         wanted = most_examples(trainer.bare.standardise.mean.numel()) if self.recipe.evaluate.probe else 0
         features = trainer.fit_standardisation(train, wanted)
-        trainer.hold([*train, *dataset.split("validation")], self.recipe.features.memory * 1e9)
         if not wanted:
             return {}
         goal = task.encode([example.label for example in train[: len(features)]])
@@ -376,6 +527,16 @@ class _Run:
     def _tell(self, hook: str, event: Any) -> None:
         if self.team.leads:
             self.host.notify(hook, event, self.warn)
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the settings of a recipe by their full keys."""
+    if not isinstance(settings, Mapping):
+        return {prefix.removesuffix("."): settings}
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.")
+    return found
 
 
 def _silent(text: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +15,19 @@ __all__ = ["run"]
 
 def run(
     ctx: typer.Context,
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: Annotated[Path | None, typer.Argument(help="The recipe, a YAML file.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as train.epochs=3.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder, by default runs/<name>/<time>.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an unfinished run, by its folder.")
+    ] = None,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Go on also where the recipe, data, weights or libraries changed.")
+    ] = False,
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Share the run among so many processes of this machine.")
     ] = 1,
@@ -29,16 +35,25 @@ def run(
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
     from tlcore.cli.launching import launched, leads
+    from tlcore.errors import UsageError
+    from tlcore.stopping import Stopping
 
+    if (recipe is None) == (resume is None) or (resume is not None and out is not None):
+        raise UsageError("give a recipe to run, or --resume and the folder of an unfinished run")
     if processes != 1:
         raise typer.Exit(launched(processes))
+    from tlcore import running
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
-    from tlcore.running import run as run_recipe
 
+    stopping = Stopping(lambda text: typer.echo(text, err=True))
+    given: dict[str, Any] = {"overrides": set_ or (), "registry": registry_of(ctx), "progress": ProgressLine()}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
-    with contextlib.redirect_stdout(sys.stderr):
-        result = run_recipe(recipe, overrides=set_ or (), out=out, registry=registry_of(ctx), progress=ProgressLine())
+    with contextlib.redirect_stdout(sys.stderr), stopping.heard():
+        if recipe is not None:
+            result = running.run(recipe, out=out, stopping=stopping, **given)
+        elif resume is not None:
+            result = running.resume(resume, allow_changed=allow_changed, stopping=stopping, **given)
     if not leads():
         return
     if json_:

@@ -235,6 +235,12 @@ class TrainSection:
         ge=1,
     )
     mix: float = option(0.0, "Share of the batches whose examples are blended (mixup, cutmix).", ge=0, le=1)
+    checkpoint_steps: int | None = option(
+        None, "Write a checkpoint within an epoch after so many steps, beside those at the end of epochs.", ge=1
+    )
+    checkpoint_minutes: float | None = option(
+        10.0, "Write a checkpoint within an epoch after so many minutes without one.", gt=0
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16", "no"] = option(
         "auto", "Number format of the computation; `auto` picks what the device is good at, `no` is `fp32`."
     )

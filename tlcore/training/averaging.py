@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from tlcore.weights import load_exactly
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -32,6 +34,18 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the weights after a step."""
         self._average.update_parameters(self._trained)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the mean and how many steps it has seen."""
+        return dict(self._average.state_dict())
+
+    def restore(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Take over what ``state`` returned.
+
+        Raises:
+            WeightsError: it is not of these parts.
+        """
+        load_exactly(self._average, tensors, source=source)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

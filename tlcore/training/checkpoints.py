@@ -1,64 +1,160 @@
-"""The best state of the trained part so far: published whole, verified before it is read, matched by name."""
+"""Where training stands, kept so that a killed run goes on: published whole, verified before it is read.
+
+Each checkpoint is a folder of its own with all that is needed; it becomes visible by one rename, and an older one goes
+only afterwards. Nothing that was drawn by chance is in it: order, dropout and augmentation follow from the position.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.errors import WeightsError
+from tlcore.errors import ResourceError, WeightsError
 from tlcore.publishing import publish_folder, verify_folder
-from tlcore.weights import load_exactly, read_tensors
+from tlcore.weights import read_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
-__all__ = ["Checkpoints"]
+__all__ = ["AS_BEFORE", "Checkpoint", "Checkpoints"]
 
-TENSORS = "model.safetensors"
+AS_BEFORE = "as before"
+"""In place of tensors: those of the checkpoint before."""
+KEPT = 2
+"""So many are kept: where the newest is damaged, there is one before it."""
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One published state of a training: where it stands (JSON), and tensors by part (``model``, ``best`` …)."""
+
+    folder: Path
+    position: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps were taken before it."""
+        return int(self.position["step"])
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """Return the tensors of a part.
+
+        Raises:
+            WeightsError: there is no such part, or it belongs to another step.
+        """
+        path = self.folder / f"{part}{SUFFIX}"
+        if not path.is_file():
+            raise WeightsError(f"the checkpoint has no {part}", where=str(self.folder))
+        return read_tensors(path)
 
 
 class Checkpoints:
-    """The checkpoints of one run; the newest is kept, and an older one goes only after a newer one is whole."""
+    """The checkpoints of one run, the newest two of them."""
 
-    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True, tell: Callable[[str], None] = lambda text: None) -> None:
         self.folder = folder
+        self.newest: Checkpoint | None = None
         self._writes = writes
-        self._newest: Path | None = None
+        self._tell = tell
 
-    def save(self, module: nn.Module, position: Mapping[str, Any]) -> None:
-        """Publish the module's state with its position (epoch, step, seed)."""
-        from safetensors.torch import save_file
+    def save(self, position: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor] | str]) -> None:
+        """Publish where training stands.
 
-        target = self.folder / f"epoch-{position['epoch']:05d}"
-        if not self._writes:  # another process of the run does, and comes to the same decisions
-            self._newest = target
-            return
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        publish_folder(
-            target,
-            lambda folder: save_file(tensors, folder / TENSORS, metadata={"step": str(position["step"])}),
-            about={"position": dict(position)},
-        )
-        if self._newest is not None:
-            shutil.rmtree(self._newest)
-        self._newest = target
-
-    def load(self, module: nn.Module) -> Mapping[str, Any]:
-        """Load the newest state into the module and return its position.
+        A part is its tensors, the name of a part with the same ones, or ``AS_BEFORE``. What has not changed is linked
+        rather than written again.
 
         Raises:
-            WeightsError: there is none, or it was damaged.
+            ResourceError: the disk is full or cannot be written; the checkpoints before are as they were.
         """
-        if self._newest is None:
-            raise WeightsError("no checkpoint was written", where=str(self.folder))
-        manifest = verify_folder(self._newest)
-        load_exactly(module, read_tensors(self._newest / TENSORS), source=str(self._newest))
-        position: Mapping[str, Any] = manifest["position"]
-        return position
+        target = self.folder / f"step-{position['step']:09d}"
+        before, found = self.newest, Checkpoint(target, dict(position))
+        if not self._writes:  # another process of the run does, and comes to the same decisions
+            self.newest = found
+            return
+        try:
+            if target.exists():  # a damaged one that was stepped over
+                shutil.rmtree(target)
+            publish_folder(target, lambda folder: _fill(folder, parts, before, position), {"position": dict(position)})
+        except OSError as error:
+            kept = f"; that of step {before.step} is valid" if before is not None else ""
+            raise ResourceError(
+                f"the checkpoint of step {position['step']} cannot be written: {error.strerror or error}{kept}",
+                where=str(self.folder),
+                hint="free some space, then go on with `tl run --resume`",
+            ) from error
+        self.newest = found
+        self._remove_all_but(KEPT)
+
+    def look(self) -> Checkpoint | None:
+        """Find the newest sound checkpoint of an earlier process; tell of damaged ones and step over them."""
+        candidates = []
+        for path in self._folders():
+            try:
+                candidates.append(Checkpoint(path, _position(path)))
+            except WeightsError as damage:
+                self._tell(f"{path.name} is damaged ({damage.what}) and is not used")
+        for found in sorted(candidates, key=lambda one: -one.step):
+            try:
+                verify_folder(found.folder)
+            except WeightsError as damage:
+                self._tell(f"{found.folder.name} is damaged ({damage.what}) and is not used")
+                continue
+            self.newest = found
+            return found
+        return None
 
     def clear(self) -> None:
         """Remove all checkpoints of a finished run."""
         if self._writes:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
+
+    def _remove_all_but(self, count: int) -> None:
+        assert self.newest is not None
+        steps = sorted(path.name for path in self._folders() if path.name <= self.newest.folder.name)
+        kept = set(steps[-count:])
+        for path in [*self._folders(), *self.folder.glob(".step-*")]:  # the hidden ones were never finished
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _fill(
+    folder: Path,
+    parts: Mapping[str, Mapping[str, Tensor] | str],
+    before: Checkpoint | None,
+    position: Mapping[str, Any],
+) -> None:
+    from safetensors.torch import save_file
+
+    for name, part in parts.items():
+        path = folder / f"{name}{SUFFIX}"
+        if isinstance(part, str):
+            if part == AS_BEFORE and before is None:
+                raise ValueError(f"there is no checkpoint before the one of step {position['step']}")
+            kept = before is not None and part == AS_BEFORE
+            _link(before.folder / path.name if before is not None and kept else folder / f"{part}{SUFFIX}", path)
+        else:
+            tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
+            save_file(tensors, path, metadata={"step": str(position["step"])})
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, path)
+
+
+def _position(folder: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return dict(json.loads((folder / "manifest.json").read_text("utf-8"))["position"])
+    raise WeightsError("it has no readable manifest")

@@ -7,47 +7,43 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tlcore.contracts import Example, Plan, Task
-from tlcore.errors import NumericError, PluginError, TLError
+from tlcore.errors import NumericError, PluginError, TLError, WeightsError
 from tlcore.features.readers import HeldStates, StateReader
 from tlcore.moving_line import EarlyLine
+from tlcore.publishing import verify_folder
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
-from tlcore.training.checkpoints import Checkpoints
+from tlcore.training.checkpoints import Checkpoint, Checkpoints
+from tlcore.training.course import Course, Pace, Targets
 from tlcore.training.head_solver import PENALTIES, solve_head
 from tlcore.training.inference import by_length, in_batches, moved, outputs_of
 from tlcore.training.lr_range import LearningRateRange, range_test
 from tlcore.training.network import Upper
 from tlcore.training.optimizers import optimizer_for
 from tlcore.training.schedules import Schedule
+from tlcore.training.standing import BEST, Begun, Standing, Training
 from tlcore.training.steps import Stepper, training_batches
 from tlcore.training.team import Team
+from tlcore.weights import load_exactly
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-__all__ = ["EarlyReading", "Trainer", "Training"]
+__all__ = ["EarlyReading", "Trainer"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
 HEAD_BATCH = 4096
 """So many stored features are read at once where nothing but the head is above the line."""
-
-
-@dataclass
-class Training:
-    """How training went: one record for each epoch, and which was the best (from 1)."""
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_score: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -56,17 +52,6 @@ class EarlyReading:
 
     at: EarlyLine
     reader: StateReader
-
-
-@dataclass(frozen=True)
-class _Targets:
-    """What is to be predicted of each example."""
-
-    encoded: Tensor
-    rows: Mapping[str, int]
-
-    def of(self, ids: Sequence[str]) -> Tensor:
-        return self.encoded[torch.tensor([self.rows[id_] for id_ in ids])]
 
 
 class Trainer:
@@ -211,36 +196,73 @@ class Trainer:
         validation: Sequence[Example],
         checkpoints: Checkpoints,
         epoch_finished: Callable[[int, Mapping[str, Any]], None],
+        *,
+        begun: Begun | None = None,
+        found: Mapping[str, Any] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> Training:
         """Train for the recipe's epochs, then go back to the epoch that was best on the validation split.
 
-        Ties go to the earlier epoch. The reloaded model is scored again and must score the same.
+        Ties go to the earlier epoch. The reloaded model is scored again and must score the same. With ``begun``,
+        training goes on where an earlier process stood, to the same bits. ``found`` (JSON-able) is kept in each
+        checkpoint. Where ``stopping`` says so, a checkpoint is written and training ends.
 
         Raises:
             NumericError: a loss or gradient that is not finite; no step was taken with it.
+            Interrupted: it was stopped.
+            ResourceError: a checkpoint could not be written.
         """
-        result = Training()
-        targets = self._targets(train)
-        ids = [example.id for example in train]
-        weights = self._sampling_weights(train)
-        steps = len(self._batches(ids, weights, "order", 0))
-        chosen = self.section.scheduler
-        schedule = Schedule(chosen.name, chosen.options, steps_per_epoch=steps, epochs=self.section.epochs)
-        for epoch in range(self.section.epochs):
-            started = time.perf_counter()
+        if begun is not None:
+            self.lr = float(begun.checkpoint.position["lr"])
+        course = self._course(train, checkpoints, found or {}, stopping)
+        if begun is not None:
+            course.go_on(begun)
+        while course.position.epoch < self.section.epochs and not self._is_over(course.result):
+            epoch, started = course.position.epoch, time.perf_counter()
             self._read_for(epoch)
             with self._threads():
-                loss, lr = self._epoch(epoch, self._batches(ids, weights, "order", epoch), targets, schedule)
+                loss, lr = self._epoch(course)
                 with self._averaged():
-                    record = self._judged(result, {"loss": loss}, lr, steps, validation, checkpoints, started)
-            schedule.epoch_ended(improved=record["best"])
+                    record = self._judged(course.result, {"loss": loss}, lr, validation, started)
+                    if record["best"]:
+                        course.found_best(self.bare, averaged=self._average is not None)
+            course.schedule.epoch_ended(improved=record["best"])
             epoch_finished(epoch + 1, record)
-            if self.section.early_stopping and epoch + 1 - result.best_epoch >= self.section.early_stopping:
-                break
-        self._read_for(result.best_epoch - 1)
+            course.epoch_ended(last=epoch + 1 == self.section.epochs or self._is_over(course.result))
+        self._read_for(course.result.best_epoch - 1)
         with self._threads():
-            self._back_to_best(result, checkpoints, validation)
-        return result
+            self._back_to_best(course.result, checkpoints, validation)
+        return course.result
+
+    def _course(
+        self,
+        train: Sequence[Example],
+        checkpoints: Checkpoints,
+        found: Mapping[str, Any],
+        stopping: Callable[[], bool],
+    ) -> Course:
+        ids, weights, chosen = [example.id for example in train], self._sampling_weights(train), self.section.scheduler
+
+        def batches(epoch: int) -> list[Sequence[str]]:
+            return self._batches(ids, weights, "order", epoch)
+
+        steps = len(batches(0))
+        schedule = Schedule(chosen.name, chosen.options, steps_per_epoch=steps, epochs=self.section.epochs)
+        optimizer = self.optimizer.optimizer
+        team = self.team if self.bare.names else None
+        standing = Standing(self.bare, optimizer, schedule, self._average, self.accelerator, team)
+        told = {"lr": self.lr, "seed": self.seed, "processes": self.team.size, "found": dict(found)}
+        pace = Pace(self.section.checkpoint_steps, self.section.checkpoint_minutes)
+        # Processes that train a head each by itself do not talk, and the one that writes decides alone.
+        agree = self.team.any if self.bare.names else lambda *flags: list(flags)
+        return Course(
+            standing, schedule, checkpoints, pace, self._targets(train), batches, steps, told, agree, stopping
+        )
+
+    def _is_over(self, result: Training) -> bool:
+        """Say whether nothing has improved for as long as the recipe waits."""
+        patience = self.section.early_stopping
+        return bool(patience and result.history and len(result.history) - result.best_epoch >= patience)
 
     def solve(
         self,
@@ -272,7 +294,10 @@ class Trainer:
             loss = solve_head(self.bare.head, examples, self.task.loss, penalty)
             if not math.isfinite(loss):
                 raise NumericError("the loss of the solved head is not finite", hint="look at the training examples")
-            record = self._judged(result, {"loss": loss, "l2": penalty}, 0.0, 1, validation, checkpoints, started)
+            record = self._judged(result, {"loss": loss, "l2": penalty}, 0.0, validation, started)
+            if record["best"]:
+                position = {"step": number, "best_epoch": result.best_epoch}
+                checkpoints.save(position, {BEST: self.bare.state_dict()})
             epoch_finished(number + 1, record)
         self._back_to_best(result, checkpoints, validation)
         return result
@@ -282,12 +307,10 @@ class Trainer:
         result: Training,
         told: Mapping[str, float],
         lr: float,
-        steps: int,
         validation: Sequence[Example],
-        checkpoints: Checkpoints,
         started: float,
     ) -> dict[str, Any]:
-        """Score an epoch, keep it where it is the best so far, and add its record to the history."""
+        """Score an epoch, and add its record to the history."""
         epoch = len(result.history) + 1
         self.team.agree_on_buffers(self.bare)
         scores = self.scores(validation)
@@ -295,7 +318,6 @@ class Trainer:
         better = math.isnan(result.best_score) or self._improves(score, result.best_score)
         if better:
             result.best_epoch, result.best_score = epoch, score
-            checkpoints.save(self.bare, {"epoch": epoch, "step": epoch * steps, "seed": self.seed})
         record = {
             "epoch": epoch,
             "train": dict(told),
@@ -338,22 +360,24 @@ class Trainer:
         targets = self.task.encode([example.label for example in examples])
         return self.task.evaluate(self.outputs(examples), targets).metrics
 
-    def _epoch(
-        self, epoch: int, batches: Sequence[Sequence[str]], targets: _Targets, schedule: Schedule
-    ) -> tuple[float, float]:
+    def _epoch(self, course: Course) -> tuple[float, float]:
+        """Take the steps that an epoch still lacks; return its mean loss and its last learning rate."""
+        position, epoch = course.position, course.position.epoch
         self.bare.enter_epoch(epoch)
-        total, lr = 0.0, 0.0
-        for number, ids in enumerate(batches):
-            step = epoch * len(batches) + number
-            lr = self.lr * schedule.factor(step)
+        batches = course.batches(epoch)
+        for ids in batches[position.batch :]:
+            step = epoch * len(batches) + position.batch
             for group in self.optimizer.param_groups:
-                group["lr"] = group["lr_scale"] * lr
-            total += self._step(ids, targets, epoch, step) * len(ids)
+                group["lr"] = group["lr_scale"] * self.lr * course.schedule.factor(step)
+            position.loss += self._step(ids, course.targets, epoch, step) * len(ids)
+            position.batch += 1
             if self._average is not None:
                 self._average.update()
-        return total / sum(map(len, batches)), lr
+            course.step_taken()
+        last = (epoch + 1) * len(batches) - 1
+        return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
 
-    def _step(self, ids: Sequence[str], targets: _Targets, epoch: int, step: int) -> float:
+    def _step(self, ids: Sequence[str], targets: Targets, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
@@ -375,9 +399,9 @@ class Trainer:
             return targets
         return torch.nn.functional.one_hot(targets, self.task.outputs).float()
 
-    def _targets(self, examples: Sequence[Example]) -> _Targets:
+    def _targets(self, examples: Sequence[Example]) -> Targets:
         encoded = self.task.encode([example.label for example in examples])
-        return _Targets(encoded, {example.id: row for row, example in enumerate(examples)})
+        return Targets(encoded, {example.id: row for row, example in enumerate(examples)})
 
     def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """Return how often each example is drawn, where the task wishes for more than once each."""
@@ -410,9 +434,14 @@ class Trainer:
 
     def _back_to_best(self, result: Training, checkpoints: Checkpoints, validation: Sequence[Example]) -> None:
         self.team.wait()  # until it is written
-        position = checkpoints.load(self.bare)
+        newest = checkpoints.newest
+        if newest is None:
+            raise WeightsError("no checkpoint was written", where=str(checkpoints.folder))
+        folder = Path(self.team.told(str(newest.folder)))
+        verify_folder(folder)
+        load_exactly(self.bare, Checkpoint(folder, newest.position).tensors(BEST), source=str(folder))
         again = self._selected(self.scores(validation))
-        if position["epoch"] != result.best_epoch or abs(again - result.best_score) > 1e-9:
+        if abs(again - result.best_score) > 1e-9:
             raise TLError(
                 f"the reloaded best epoch scores {again}, not {result.best_score}", hint="please report this as a bug"
             )

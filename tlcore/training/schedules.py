@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["Schedule"]
@@ -43,6 +44,14 @@ class Schedule:
         self._waited = 0 if improved else self._waited + 1
         if self._waited >= self._options.patience:
             self._falls, self._waited = self._falls + 1, 0
+
+    def state(self) -> dict[str, int]:
+        """Return what ``epoch_ended`` has heard: JSON-able."""
+        return {"falls": self._falls, "waited": self._waited}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Take over what ``state`` returned."""
+        self._falls, self._waited = int(state["falls"]), int(state["waited"])
 
     def _one_cycle(self, step: int) -> float:
         options, top = self._options, self._options.rise * self._last

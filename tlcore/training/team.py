@@ -42,6 +42,18 @@ class Team:
 
         return str(broadcast_object_list([text])[0])
 
+    def any(self, *flags: bool) -> list[bool]:
+        """Return which of the flags at least one process has raised."""
+        if self.size == 1:
+            return list(flags)
+        raised: Tensor = self._accelerator.reduce(torch.tensor(flags, device=self._accelerator.device).float(), "sum")
+        return [value > 0 for value in raised.tolist()]
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """Return the values of all processes (size, …), on the CPU."""
+        found: Tensor = self._accelerator.gather(values.to(self._accelerator.device)[None])
+        return found.cpu()
+
     def mine(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this process's share of the items: every so many-th."""
         return items[self.rank :: self.size]

@@ -1,0 +1,152 @@
+"""A training under way: where it stands, what was best, and when that is written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tlcore.errors import Interrupted, UsageError
+from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
+from tlcore.training.schedules import Schedule
+from tlcore.training.standing import BEST, MODEL, Begun, Position, Standing, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Course", "Pace", "Targets"]
+
+AT_MOST_EVERY = 1.0
+"""Seconds between checkpoints at the end of epochs that are not the best: repeating less costs less than writing."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be predicted of each example."""
+
+    encoded: Tensor
+    rows: Mapping[str, int]
+
+    def of(self, ids: Sequence[str]) -> Tensor:
+        """Return the targets of these examples."""
+        return self.encoded[torch.tensor([self.rows[id_] for id_ in ids])]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """After how many steps and minutes a checkpoint is written within an epoch."""
+
+    steps: int | None
+    minutes: float | None
+
+
+class Course:
+    """One training between its steps."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        schedule: Schedule,
+        checkpoints: Checkpoints,
+        pace: Pace,
+        targets: Targets,
+        batches: Callable[[int], list[Sequence[str]]],
+        steps_per_epoch: int,
+        told: Mapping[str, Any],
+        agree: Callable[..., list[bool]],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.schedule = schedule
+        self.targets = targets
+        self.batches = batches
+        self.position = Position()
+        self.result = Training()
+        self._standing = standing
+        self._checkpoints = checkpoints
+        self._pace = pace
+        self._steps = steps_per_epoch
+        self._told = told
+        self._agree = agree
+        self._stopping = stopping
+        self._best: Mapping[str, Tensor] | str | None = None
+        self._written = time.monotonic()
+
+    def go_on(self, begun: Begun) -> None:
+        """Take over from an earlier process."""
+        self._standing.restore(begun.checkpoint)
+        kept = begun.checkpoint.position
+        self.position = Position(int(kept["epoch"]), int(kept["batch"]), float(kept["loss"]))
+        if kept["batch"] and kept["steps_per_epoch"] != self._steps:
+            raise UsageError(
+                f"the checkpoint stands in an epoch of {kept['steps_per_epoch']} steps, which now has {self._steps}",
+                where=str(begun.checkpoint.folder),
+                hint="start a new run; only a checkpoint at the end of an epoch can go on with other data",
+            )
+        self.result = Training([dict(record) for record in begun.history], int(kept["best_epoch"]), kept["best_score"])
+        if self.result.best_epoch == 0:
+            self.result.best_score = float("nan")
+        self._best = AS_BEFORE if self.result.best_epoch else None
+
+    def found_best(self, module: nn.Module, *, averaged: bool) -> None:
+        """Keep the weights as they are now: they are the best so far.
+
+        A mean of the weights is there for a moment only; other ones stay until the epoch's checkpoint is written.
+        """
+        weights = module.state_dict().items()
+        self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights} if averaged else MODEL
+
+    def step_taken(self) -> None:
+        """Write a checkpoint where one is due, and stop where that is asked for.
+
+        Raises:
+            Interrupted: it was asked for, and a checkpoint is there.
+        """
+        if self.position.batch == self._steps:  # the end of the epoch does that, once it is scored
+            return
+        due = self._pace.steps is not None and self.position.batch % self._pace.steps == 0
+        late = self._pace.minutes is not None and time.monotonic() - self._written >= 60 * self._pace.minutes
+        late, stop = self._agree(late, self._stopping())
+        if due or late or stop:
+            self._save()
+        if stop:
+            self._stop()
+
+    def epoch_ended(self, *, last: bool) -> None:
+        """Begin the next epoch; write a checkpoint where this one was the best, or something was not written for long.
+
+        Raises:
+            Interrupted: it was asked for, and a checkpoint is there.
+        """
+        self.position = Position(self.position.epoch + 1)
+        late = time.monotonic() - self._written >= AT_MOST_EVERY
+        late, stop = self._agree(late, self._stopping())
+        if late or stop or last or self._best != AS_BEFORE:
+            self._save()
+        if stop and not last:
+            self._stop()
+
+    def _save(self) -> None:
+        at, result = self.position, self.result
+        position = {
+            **self._told,
+            "step": at.epoch * self._steps + at.batch,
+            "epoch": at.epoch,
+            "batch": at.batch,
+            "loss": at.loss,
+            "steps_per_epoch": self._steps,
+            "best_epoch": result.best_epoch,
+            "best_score": result.best_score if result.best_epoch else None,
+            "scalars": self._standing.scalars(),
+        }
+        parts: dict[str, Mapping[str, Tensor] | str] = {**self._standing.parts()}
+        if self._best is not None:
+            parts[BEST] = self._best
+        self._checkpoints.save(position, parts)
+        self._best = AS_BEFORE if self._best is not None else None
+        self._written = time.monotonic()
+
+    def _stop(self) -> None:
+        raise Interrupted("interrupted", where=f"after epoch {self.position.epoch}, batch {self.position.batch}")

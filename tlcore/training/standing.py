@@ -1,0 +1,147 @@
+"""All that changes while training goes on: to a checkpoint, and back from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tlcore.errors import WeightsError
+from tlcore.training.averaging import WeightAverage
+from tlcore.training.checkpoints import Checkpoint
+from tlcore.training.schedules import Schedule
+from tlcore.training.team import Team
+from tlcore.weights import load_exactly
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+__all__ = ["Begun", "Position", "Standing", "Training"]
+
+MODEL, BEST, OPTIMIZER, AVERAGE, STATISTICS = "model", "best", "optimizer", "average", "statistics"
+
+
+@dataclass
+class Training:
+    """How training went: one record for each epoch, and which was the best (from 1)."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float = math.nan
+
+
+@dataclass
+class Position:
+    """Where training stands: an epoch, counted from 0, and the batches that it has behind it, with their losses."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    """Sum over the examples of these batches."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What an earlier process left of a training: its newest checkpoint and the records of its finished epochs."""
+
+    checkpoint: Checkpoint
+    history: Sequence[Mapping[str, Any]]
+
+
+class Standing:
+    """The modules of a training whose state a checkpoint holds."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        average: WeightAverage | None,
+        accelerator: Accelerator,
+        team: Team | None,
+    ) -> None:
+        self._module = module
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._average = average
+        self._scaler = accelerator.scaler
+        self._device = accelerator.device
+        self._team = team
+
+    def parts(self) -> dict[str, Mapping[str, Tensor]]:
+        """Return the tensors by part."""
+        tensors, _ = _split(self._optimizer)
+        found: dict[str, Mapping[str, Tensor]] = {MODEL: self._module.state_dict(), OPTIMIZER: tensors}
+        if self._average is not None:
+            found[AVERAGE] = self._average.state()
+        if self._team is not None and self._team.size > 1:  # each process has seen other examples
+            found[STATISTICS] = {"statistics": self._team.gathered(_statistics(self._module))}
+        return found
+
+    def scalars(self) -> dict[str, Any]:
+        """Return what is no tensor: JSON-able."""
+        _, scalars = _split(self._optimizer)
+        scaler = self._scaler.state_dict() if self._scaler is not None else None
+        return {"optimizer": scalars, "scaler": scaler, "schedule": self._schedule.state()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises:
+            WeightsError: it holds less or more than this training has.
+        """
+        where = str(checkpoint.folder)
+        load_exactly(self._module, checkpoint.tensors(MODEL), source=where)
+        scalars = checkpoint.position["scalars"]
+        _join(self._optimizer, checkpoint.tensors(OPTIMIZER), scalars["optimizer"], where)
+        self._schedule.restore(scalars["schedule"])
+        if self._average is not None:
+            self._average.restore(checkpoint.tensors(AVERAGE), where)
+        if self._scaler is not None:
+            self._scaler.load_state_dict(scalars["scaler"])
+        if self._team is not None and self._team.size > 1:
+            _set_statistics(self._module, checkpoint.tensors(STATISTICS)["statistics"][self._team.rank])
+
+
+def _split(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    """Return an optimizer's state as tensors, named by parameter and what they are, and everything else."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for parameter, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{parameter}/{name}"] = value
+            else:
+                scalars.setdefault(str(parameter), {})[name] = value
+    return tensors, scalars
+
+
+def _join(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Mapping[str, Any]], where: str
+) -> None:
+    state: dict[int, dict[str, Any]] = {int(parameter): dict(values) for parameter, values in scalars.items()}
+    for key, value in tensors.items():
+        parameter, _, name = key.partition("/")
+        state.setdefault(int(parameter), {})[name] = value
+    whole = optimizer.state_dict()
+    if state.keys() - {number for group in whole["param_groups"] for number in group["params"]}:
+        raise WeightsError("the checkpoint's optimizer has parameters that are not trained here", where=where)
+    optimizer.load_state_dict({**whole, "state": state})
+
+
+def _statistics(module: nn.Module) -> Tensor:
+    buffers = [buffer.reshape(-1).float() for buffer in module.buffers() if buffer.is_floating_point()]
+    return torch.cat(buffers) if buffers else torch.zeros(1)
+
+
+def _set_statistics(module: nn.Module, values: Tensor) -> None:
+    start = 0
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(values[start : start + buffer.numel()].view_as(buffer))
+            start += buffer.numel()

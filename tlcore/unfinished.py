@@ -1,0 +1,147 @@
+"""A run that has not ended: what it began with, who is at it, and what its finished epochs were.
+
+``begun.json`` is in a run's folder from before the first training step until all is written; a folder without it is
+finished, or nothing of it is worth going on with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tlcore.errors import UsageError, WeightsError
+from tlcore.publishing import publish_file
+
+__all__ = [
+    "BEGUN",
+    "LOCK",
+    "begin",
+    "begun_with",
+    "differences",
+    "end",
+    "finished_epochs",
+    "owned",
+    "require_unfinished",
+]
+
+BEGUN = "begun.json"
+LOCK = ".running"
+SHOWN = 60
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process writes there; the hold dies with this process.
+
+    Raises:
+        UsageError: another process holds it; the message says which.
+    """
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _take(handle, folder)
+        started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(), 0)
+        yield
+        (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not a Unix
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
+        raise UsageError(
+            f"{folder} belongs to a run that is still going on", where=owner, hint="wait for it, or end it first"
+        ) from None
+    except OSError:  # a disk without locks
+        return
+
+
+def require_unfinished(folder: Path) -> None:
+    """Refuse to go on with what cannot be gone on with.
+
+    Raises:
+        UsageError: there is no run in this folder, or a finished one.
+    """
+    if not (folder / "recipe.yaml").is_file():
+        raise UsageError(
+            f"{folder} holds no run", where="no recipe.yaml is there", hint="start it: tl run RECIPE --out FOLDER"
+        )
+    if (folder / "manifest.json").is_file() and not (folder / BEGUN).is_file():
+        raise UsageError(f"the run in {folder} is finished", hint=f"look at it: tl runs {folder}")
+
+
+def begin(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Write down what a run begins with."""
+    publish_file(folder / BEGUN, json.dumps(identity, indent=2, ensure_ascii=False))
+
+
+def begun_with(folder: Path) -> dict[str, Any] | None:
+    """Return what a run began with; None where it had not come so far.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    path = folder / BEGUN
+    if not path.is_file():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict):
+            return found
+    raise WeightsError(f"{BEGUN} is damaged", where=str(path), hint="start a new run")
+
+
+def end(folder: Path) -> None:
+    """Mark a run as finished."""
+    (folder / BEGUN).unlink(missing_ok=True)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return a line for each thing in which a run would go on with something else."""
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        theirs, ours = before.get(key), now.get(key)
+        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+            found += differences(theirs, ours, f"{prefix}{key}.")
+        elif theirs != ours:
+            found.append(f"{prefix}{key}: {_short(theirs)} before, {_short(ours)} now")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def finished_epochs(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Return the records of the first epochs of ``history.jsonl``.
+
+    Raises:
+        WeightsError: they are not all there.
+    """
+    path = folder / "history.jsonl"
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text("utf-8").splitlines()[:count]:
+            records.append(dict(json.loads(line)))
+    if [record.get("epoch") for record in records] != list(range(1, count + 1)):
+        raise WeightsError(
+            f"history.jsonl does not have the {count} epochs that the checkpoint has behind it",
+            where=str(path),
+            hint="start a new run",
+        )
+    return records
