@@ -36,7 +36,7 @@ __all__ = ["Trainer", "Training"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
-HEAD_BATCH = 4096
+HEAD_BATCH = 1024
 """So many stored features are read at once where nothing but the head is above the line."""
 
 
