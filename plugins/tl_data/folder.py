@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,24 +76,26 @@ class FolderSource(DataSource):
                 if isinstance(item, Problem):
                     yield item
                 else:
-                    yield Example(self._id(item), item, label=self._label(parent, item), split=split)
+                    id_ = self._id(item)
+                    yield Example(id_, item, label=self._label(parent, item, id_), split=split)
             if not items:
                 yield Problem(
                     self._id(folder), f"the folder of class {_decoded(folder.name)!r} is empty", skipped=False
                 )
 
-    def _label(self, parent: Path, file: Path) -> str:
+    def _label(self, parent: Path, file: Path, id_: str) -> str:
         """Return the class of a file: which of the folders between ``parent`` and it is meant, by the name it has."""
-        folders = file.relative_to(parent).parts[:-1]
+        folders = file.parts[len(parent.parts) : -1]
         parts = {"first": folders[:1], "last": folders[-1:], "path": folders}[self.options.label]
-        return self._names(_decoded("/".join(parts)), self._id(file))
+        return self._names(_decoded("/".join(parts)), id_)
 
     def _below(self, folder: Path) -> Iterator[Path | Problem]:
         """Walk a folder in the order of names; each real folder once, so that links in a circle end."""
-        waiting = [folder]
+        waiting = [str(folder)]  # of as many files as there are, a path of each would take memory and time
         while waiting:
-            path = waiting.pop()
-            if not os.path.isdir(path):
+            name = waiting.pop()
+            path = Path(name)
+            if not os.path.isdir(name):
                 fault = _fault_of_file(path)
                 yield Problem(self._id(path), fault) if fault else path
                 continue
@@ -102,7 +105,7 @@ class FolderSource(DataSource):
                 yield Problem(self._id(path), reason)
                 continue
             self._walked[real] = path
-            waiting += reversed(_entries(path))
+            waiting += (os.path.join(name, entry) for entry in reversed(_names(path)))
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[Path]]:
         entries = _entries(folder)
@@ -121,7 +124,7 @@ class FolderSource(DataSource):
             yield Problem(".", reason, skipped=False)
 
     def _id(self, path: Path) -> str:
-        return printable(path.relative_to(self.root).as_posix())
+        return printable("/".join(path.parts[len(self.root.parts) :]) or ".")
 
 
 def _decoded(name: str) -> str:
@@ -135,6 +138,11 @@ def _splits(folders: list[Path]) -> dict[Path, str]:
 
 
 def _entries(folder: Path) -> list[Path]:
+    return [folder / name for name in _names(folder)]
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of what is in a folder, in order and without junk."""
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -142,15 +150,15 @@ def _entries(folder: Path) -> list[Path]:
             f"the folder {printable(str(folder))} cannot be read: {error.strerror}",
             hint="what is in it would be missing from the data; give yourself the right to read it, or take it out",
         ) from error
-    return [folder / name for name in sorted(names) if not name.startswith(".") and name.casefold() not in JUNK]
+    return [name for name in sorted(names) if not name.startswith(".") and name.casefold() not in JUNK]
 
 
 def _fault_of_file(path: Path) -> str | None:
     """Return why a path that is no folder cannot be read as a file, without opening what might never end."""
     try:
-        path.stat()
+        kind = path.stat().st_mode
     except OSError as error:
         return f"a broken link: {error.strerror}" if path.is_symlink() else (error.strerror or str(error))
-    if not path.is_file():
+    if not stat.S_ISREG(kind):
         return "not a regular file"
     return None if os.access(path, os.R_OK) else "no permission to read it"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tlcore.contracts import SPLITS, DataSource, Example, Problem
+from tlcore.data.holding import Digests, held, place
 from tlcore.data.identity import content_digest
 from tlcore.data.splitting import canonical_split, drawn_splits
 from tlcore.errors import DataError, UnreadableError
@@ -26,7 +26,7 @@ class Dataset:
     """The examples of a run by id, each with its split, and what was left out or is odd."""
 
     examples: dict[str, Example]
-    digests: dict[str, str]
+    digests: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ def split_examples(
     """
     problems = list(found)
     examples: dict[str, Example] = {}
-    digests: dict[str, str] = {}
+    digests, labels = Digests(), dict[Any, Any]()
     notes: list[str] = []
     with noted(notes):
         for item in source.examples():
@@ -110,7 +110,7 @@ def split_examples(
                 raise DataError(f"the id {item.id!r} stands on two examples", hint="ids must be unique")
             problem = _identify(item, digests)
             if problem is None:
-                examples[item.id] = item
+                examples[item.id] = held(item, labels)
             else:
                 problems.append(problem)
     if not examples:
@@ -119,7 +119,7 @@ def split_examples(
     require_few_problems(problems, len(examples), max_bad)
     dataset = Dataset(examples, digests, problems, notes)
     _assign_splits(dataset, shares)
-    _report_equal_inputs(dataset)
+    _report_equal_inputs(dataset, digests)
     _report_classes(dataset)
     return dataset
 
@@ -143,7 +143,7 @@ def require_few_problems(problems: Sequence[Problem], usable: int, max_bad: int 
         )
 
 
-def _identify(example: Example, digests: dict[str, str]) -> Problem | None:
+def _identify(example: Example, digests: Digests) -> Problem | None:
     if example.label is None:
         return Problem(example.id, "it has no label")
     try:
@@ -169,7 +169,7 @@ def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
         drawn = " and ".join(f"{share:.0%} for {split}" for split, share in wanted.items())
         dataset.notes.append(f"drawn from the training examples by a hash of their content: {drawn}")
     for id_, example in dataset.examples.items():
-        dataset.examples[id_] = dataclasses.replace(example, split=splits[id_])
+        place(example, splits[id_])
     for split, count in dataset.counts().items():
         if not count:
             raise DataError(
@@ -178,14 +178,16 @@ def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
             )
 
 
-def _report_equal_inputs(dataset: Dataset) -> None:
+def _report_equal_inputs(dataset: Dataset, digests: Digests) -> None:
     """Say where one input stands in two splits (a leak) or under two labels (a contradiction)."""
-    often = Counter(dataset.digests[id_] for id_ in dataset.examples)
-    repeated = {digest for digest, count in often.items() if count > 1}
-    same: dict[str, list[Example]] = defaultdict(list)
+    seen: set[bytes] = set()
+    repeated: set[bytes] = set()
+    for id_ in dataset.examples:
+        (repeated if digests.raw(id_) in seen else seen).add(digests.raw(id_))
+    same: dict[bytes, list[Example]] = defaultdict(list)
     for id_ in sorted(dataset.examples) if repeated else ():
-        if dataset.digests[id_] in repeated:
-            same[dataset.digests[id_]].append(dataset.examples[id_])
+        if digests.raw(id_) in repeated:
+            same[digests.raw(id_)].append(dataset.examples[id_])
     leaks = contradictions = repeats = 0
     for twins in same.values():
         repeats += len(twins) - 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,14 @@ def content_digest(content: Any) -> str:
 
 def _file_content(path: Path) -> str:
     try:
-        if not path.is_file():  # also a pipe or a device, which would never end
-            raise UnreadableError("no such file" if not path.exists() else "not a regular file")
+        try:
+            regular = stat.S_ISREG(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # also a name that no file can have
+            raise UnreadableError("no such file") from None
+        if not regular:  # a pipe or a device, which would never end
+            raise UnreadableError("not a regular file")
         digest = hashlib.sha256(b"bytes\0")
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             while block := file.read(2**20):
                 digest.update(block)
         return digest.hexdigest()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tlcore.contracts import SPLITS, Example
+from tlcore.data.holding import Digests
 from tlcore.errors import DataError, nearest
 
 __all__ = ["SPLIT_NAMES", "canonical_split", "drawn_splits"]
@@ -46,23 +48,22 @@ def drawn_splits(
     Examples of one group stay together, and so do examples of equal content. A class that would be absent from a split
     although it has enough examples lends it the one whose hash lies nearest; groups are never torn apart for that.
     """
-    keys = {example.id: _key(example, digests) for example in examples}
     bounds = _bounds(shares)
-    splits = {example.id: _split_at(_position(keys[example.id]), bounds) for example in examples}
+    splits = {example.id: _split_at(_position(_key(example, digests)), bounds) for example in examples}
+    # A key shared by several labels or groups stays where the hash put it, so that equal inputs stay together.
+    shared = _shared_keys(examples, digests)
     by_label: dict[str, list[Example]] = {}
     for example in examples:
-        if isinstance(example.label, str) and example.group is None:
+        if isinstance(example.label, str) and example.group is None and _found_by(example, digests) not in shared:
             by_label.setdefault(example.label, []).append(example)
-    # A key shared by several labels or groups stays where the hash put it, so that equal inputs stay together.
-    shared = {key for key, labels in _labels_of_keys(examples, keys).items() if len(labels) > 1}
     for label in sorted(by_label):
-        free = [example for example in by_label[label] if keys[example.id] not in shared]
-        _lend(free, keys, splits, bounds)
+        if len({splits[example.id] for example in by_label[label]}) < len(bounds):
+            _lend(by_label[label], {e.id: _key(e, digests) for e in by_label[label]}, splits, bounds)
     return splits
 
 
 def _lend(members: list[Example], keys: Mapping[str, str], splits: dict[str, str], bounds: Mapping[str, float]) -> None:
-    distinct = sorted({keys[example.id] for example in members}, key=_position)
+    distinct = sorted(set(keys.values()), key=_position)
     if len(distinct) < len(bounds):
         return
     by_key: dict[str, list[str]] = {}
@@ -101,8 +102,19 @@ def _key(example: Example, digests: Mapping[str, str]) -> str:
     return f"group {example.group}" if example.group is not None else f"content {digests[example.id]}"
 
 
-def _labels_of_keys(examples: Iterable[Example], keys: Mapping[str, str]) -> dict[str, set[str]]:
-    labels: dict[str, set[str]] = {}
+def _found_by(example: Example, digests: Mapping[str, str]) -> str | bytes:
+    """Return what differs where the key does, in less memory."""
+    if example.group is None and isinstance(digests, Digests):
+        return digests.raw(example.id)
+    return _key(example, digests)
+
+
+def _shared_keys(examples: Iterable[Example], digests: Mapping[str, str]) -> set[str | bytes]:
+    """Return the keys under which examples of different labels stand."""
+    first: dict[str | bytes, Any] = {}
+    shared = set()
     for example in examples:
-        labels.setdefault(keys[example.id], set()).add(str(example.label))
-    return labels
+        key = _found_by(example, digests)
+        if str(first.setdefault(key, example.label)) != str(example.label):
+            shared.add(key)
+    return shared

@@ -39,10 +39,12 @@ def write_predictions(path: Path, parts: Sequence[Mapping[str, list[Any]]]) -> N
     import pyarrow
     from pyarrow import parquet
 
-    joined = {name: [value for part in parts for value in part[name]] for name in parts[0]}
-    joined["label"] = _alike(joined["label"])
+    joined = {}
+    for name in parts[0]:
+        values = [value for part in parts for value in part[name]]
+        joined[name] = _column(_alike(values) if name == "label" else values)
     sink = io.BytesIO()
-    parquet.write_table(pyarrow.table(joined), sink)
+    parquet.write_table(pyarrow.Table.from_arrays(list(joined.values()), names=list(joined)), sink)
     publish_file(path, sink.getvalue())
 
 
@@ -52,13 +54,35 @@ def worst_mistakes(
     """Return the ``count`` most wrong examples, each with a preview and its decoded columns."""
     severity = task.mistakes(outputs, targets).tolist()
     order = sorted((n for n, value in enumerate(severity) if value > 0), key=lambda n: (-severity[n], examples[n].id))
-    decoded = task.decode(outputs)
+    shown = order[:count]
+    if not shown:
+        return []
+    decoded = task.decode(outputs[shown])
     found = []
-    for n in order[:count]:
-        row = {name: values[n] for name, values in decoded.items()}
+    for place, n in enumerate(shown):
+        row = {name: values[place] for name, values in decoded.items()}
         example = examples[n]
         found.append(Mistake(example.id, example.label, row.pop("prediction"), row, task.preview(example)))
     return found
+
+
+def _column(values: list[Any]) -> Any:
+    """Return an Arrow array. Texts and real numbers are laid out here, since Arrow would import pandas first."""
+    import numpy
+    import pyarrow
+
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        return pyarrow.Array.from_buffers(
+            pyarrow.float64(), len(values), [None, pyarrow.py_buffer(numpy.array(values, "float64"))]
+        )
+    if kinds == {str}:
+        texts = [value.encode("utf-8") for value in values]
+        if sum(map(len, texts)) < 2**31:
+            ends = numpy.cumsum([0, *map(len, texts)], dtype="int32")
+            buffers = [None, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts))]
+            return pyarrow.Array.from_buffers(pyarrow.string(), len(values), buffers)
+    return pyarrow.array(values)
 
 
 def _alike(labels: list[Any]) -> list[Any]:

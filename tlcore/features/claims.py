@@ -10,7 +10,8 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,12 @@ def held(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, wanted: Collection[bytes]) -> Iterator[tuple[set[bytes], list[Claim]]]:
+def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
     """Claim what nobody else computes at the moment; yield that, and the claims of others that overlap."""
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / "lock"):
         others = [claim for claim in _living(folder) if not claim.keys.isdisjoint(wanted)]
-        mine = set(wanted).difference(*(claim.keys for claim in others))
+        mine = wanted - set().union(*(claim.keys for claim in others)) if others else wanted
         handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=SUFFIX)
         path = Path(name).with_name(Path(name).name.removeprefix("."))
         _lock(handle)

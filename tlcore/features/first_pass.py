@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -143,8 +143,8 @@ class _Pass:
             for example in self._examples.values():
                 yield from self._identities.wanted(example)[number : number + 1]
 
-    def _those(self, keys: Collection[bytes]) -> Iterator[Wanted]:
-        left = set(keys)
+    def _those(self, left: set[bytes]) -> Iterator[Wanted]:
+        """Yield the states of these keys, each once, and take them out of the set: another would cost memory."""
         for one in self._all():
             if one.key in left:
                 left.discard(one.key)
@@ -186,23 +186,23 @@ class _Pass:
     def _compute(self, keys: set[bytes]) -> None:
         if not keys:
             return
-        wanted = self._those(keys)
+        count, wanted = len(keys), self._those(keys)
         if not self._line:
-            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress, len(keys)):
+            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress, count):
                 self._store.add(one.key, row if ragged else {}, ragged)
                 self._computed += 1
             self._store.flush()
             return
         began = 0.0
-        for done, (one, row, ragged) in enumerate(self._computed_states(wanted, len(keys)), 1):
+        for done, (one, row, ragged) in enumerate(self._computed_states(wanted, count), 1):
             if done == 1:
-                self._require_room(row, len(keys))
+                self._require_room(row, count)
             self._store.add(one.key, row, ragged)
             self._computed += 1
             if done == WARM:  # what comes before is also what the first batch waited for
                 began = time.perf_counter()
             if done == MEASURED:
-                self._require_worth(row, (time.perf_counter() - began) / (MEASURED - WARM), len(keys))
+                self._require_worth(row, (time.perf_counter() - began) / (MEASURED - WARM), count)
         self._store.flush()
 
     def _computed_states(self, wanted: Iterator[Wanted], total: int) -> Iterator[Row]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tlcore.contracts import Backbone, Example, State, View
+from tlcore.data.holding import Digests
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
 from tlcore.features.frozen import FEATURES, FrozenPart, Row, Wanted
@@ -56,11 +56,20 @@ class Identities:
         number = views.number(self.digests[example.id], epoch) if epoch is not None else 0
         return self._wanted(example, View(views.seed, number))
 
+    def key(self, example: Example, epoch: int | None) -> bytes:
+        """Return the key of the state that belongs to an epoch; without one, of the first."""
+        if self.views is None and isinstance(self.digests, Digests):
+            return self.digests.raw(example.id)
+        return self.in_epoch(example, epoch).key
+
     def _wanted(self, example: Example, view: View | None) -> Wanted:
-        name, content = example.id, self.digests[example.id]
+        name = example.id
+        if view is None and isinstance(self.digests, Digests):
+            return Wanted(self.digests.raw(name), name, example)
+        content = self.digests[name]
         if view is not None:
             # What is drawn for a version follows the content, so that an example keeps its versions under any name.
-            example = dataclasses.replace(example, id=content)
+            example = Example(content, example.input, example.label, example.split, example.group, example.columns)
         return Wanted(state_key(content, view, self.augment), name, example, view)
 
 
@@ -100,7 +109,7 @@ class StoredStates:
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the stored states of these examples."""
-        return self._store.batch([self._identities.in_epoch(self._examples[id_], epoch).key for id_ in ids])
+        return self._store.batch([self._identities.key(self._examples[id_], epoch) for id_ in ids])
 
     def rows(self, wanted: Iterable[Wanted]) -> Iterator[Row]:
         """Yield stored states one by one, as they stand in front of the stages above the line."""
@@ -112,7 +121,7 @@ class StoredStates:
         """Return how many places the states of these examples have, without chance; nothing where none has any."""
         if not self._store.is_ragged:
             return []
-        return self._store.lengths([self._identities.in_epoch(self._examples[id_], None).key for id_ in ids])
+        return self._store.lengths([self._identities.key(self._examples[id_], None) for id_ in ids])
 
 
 class HeldStates:

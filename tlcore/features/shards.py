@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["SHARD_BYTES", "SUFFIX", "DamagedShard", "Shard", "ShardWriter", "open_shard", "shard_files", "shard_keys"]
+__all__ = [
+    "KEY_BYTES",
+    "SHARD_BYTES",
+    "SUFFIX",
+    "DamagedShard",
+    "Shard",
+    "ShardWriter",
+    "open_shard",
+    "shard_files",
+    "shard_keys",
+]
 
-SHARD_BYTES = 16 * 2**20
+SHARD_BYTES = 8 * 2**20
 SUFFIX = ".safetensors"
 KEYS, LENGTHS, COLUMN = "keys", "lengths", "state/"
 KEY_BYTES = 32

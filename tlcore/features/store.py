@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,18 @@ from tlcore.contracts import State
 from tlcore.errors import ResourceError
 from tlcore.features.batching import stacked
 from tlcore.features.keys import Namespace
+from tlcore.features.places import Places
 from tlcore.features.shards import SHARD_BYTES, DamagedShard, Shard, ShardWriter, open_shard, shard_files, shard_keys
 from tlcore.publishing import publish_file
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["ABOUT", "FeatureStore", "folder_of", "free_bytes"]
 
 ABOUT = "about.json"
-ROW_BITS = 32
 DIGITS = 32
 """So many digits of a namespace's digest name its folder."""
 
@@ -51,8 +53,7 @@ class FeatureStore:
         self._shard_bytes = shard_bytes
         self._shards: list[Shard] = []
         self._seen: set[str] = set()
-        self._places: dict[bytes, int] = {}
-        """Of each key the shard and the row in it, as one number: there may be millions."""
+        self._places = Places()
         self._writer = ShardWriter(self.folder, made_on)
         self.stored_bytes = 0
 
@@ -61,32 +62,40 @@ class FeatureStore:
 
         A damaged shard is taken away and told of; its states count as absent.
         """
-        missing = {key for key in wanted if key not in self._places}
+        missing = self._places.missing(wanted)
+        keys: list[bytes] = []
+        shards: list[int] = []
+        rows: list[int] = []
         for path in shard_files(self.folder) if missing else ():
-            if path.name not in self._seen:
-                self._take(path, missing)
+            if path.name not in self._seen and (shard := self._taken(path, missing)) is not None:
+                for row, key in enumerate(shard.keys()):
+                    if key in missing:
+                        keys.append(key)
+                        rows.append(row)
+                        missing.discard(key)
+                shards += [len(self._shards)] * (len(rows) - len(shards))
+                self._shards.append(shard)
+        if keys:
+            self._places.add(keys, shards, rows)
         return missing
 
-    def _take(self, path: Path, missing: set[bytes]) -> None:
+    def _taken(self, path: Path, missing: set[bytes]) -> Shard | None:
+        """Return a shard that holds some of what is missing; None if it does not, or is damaged or gone."""
         try:
             if missing.isdisjoint(shard_keys(path)):
-                return
+                return None
             shard = open_shard(path)
         except DamagedShard as damage:
             with contextlib.suppress(OSError):  # a store that this user only reads
                 path.unlink()
             self._tell(f"feature store: a damaged file was taken away and is computed again ({damage})")
-            return
+            return None
         except OSError:  # another process has just evicted it
-            return
+            return None
         if shard.made_on != self._made_on:
             self._tell(f"stored features were computed on {shard.made_on}; here they may differ in the last digits")
         self._seen.add(path.name)
-        for row, key in enumerate(shard.keys()):
-            if key in missing:
-                self._places[key] = len(self._shards) << ROW_BITS | row
-                missing.discard(key)
-        self._shards.append(shard)
+        return shard
 
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
         """Take the state of one example; with enough of them a shard becomes visible.
@@ -128,39 +137,39 @@ class FeatureStore:
 
     def lengths(self, keys: Sequence[bytes]) -> list[int]:
         """Return how many places each state has; 0 where it is not ragged."""
-        places = (divmod(self._places[key], 1 << ROW_BITS) for key in keys)
-        return [self._shards[shard].length(row) for shard, row in places]
+        return [self._shards[shard].length(row) for shard, row in self._each(keys)]
 
     def row(self, key: bytes) -> tuple[State, list[str]]:
         """Return one state without the batch dimension, and the names of its ragged tensors."""
-        shard, row = divmod(self._places[key], 1 << ROW_BITS)
+        ((shard, row),) = self._each([key])
         return self._shards[shard].row(row), list(self._shards[shard].ragged)
 
     def batch(self, keys: Sequence[bytes]) -> State:
         """Return the states of these keys as one batch, padded with zeros as far as the longest needs."""
-        places = [divmod(self._places[key], 1 << ROW_BITS) for key in keys]
-        first = self._shards[places[0][0]]
+        shards, rows = self._places.of(keys)
+        first = self._shards[int(shards[0])]
         if first.ragged:
-            return stacked([self._shards[shard].row(row) for shard, row in places], first.ragged)
-        by_shard: dict[int, list[int]] = {}
-        for n, (shard, _) in enumerate(places):
-            by_shard.setdefault(shard, []).append(n)
-        return {name: _gathered(name, self._shards, places, by_shard) for name in first.values}
+            return stacked([self._shards[shard].row(row) for shard, row in self._each(keys)], first.ragged)
+        return {name: _gathered(name, self._shards, shards, rows) for name in first.values}
+
+    def _each(self, keys: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+        return zip(*(numbers.tolist() for numbers in self._places.of(keys)), strict=True)
 
 
-def _gathered(
-    name: str, shards: Sequence[Shard], places: Sequence[tuple[int, int]], by_shard: dict[int, list[int]]
-) -> Tensor:
+def _gathered(name: str, known: Sequence[Shard], shards: NDArray[numpy.int64], rows: NDArray[numpy.int64]) -> Tensor:
+    """Return the chosen row of the chosen shard's tensor for each place."""
+    import numpy
     import torch
 
-    if len(by_shard) == 1:
-        (shard,) = by_shard
-        return shards[shard].values[name][torch.tensor([row for _, row in places])]
-    sample = shards[next(iter(by_shard))].values[name]
-    found = torch.empty((len(places), *sample.shape[1:]), dtype=sample.dtype)
-    for shard, numbers in by_shard.items():
-        rows = torch.tensor([places[n][1] for n in numbers])
-        found[torch.tensor(numbers)] = shards[shard].values[name][rows]
+    used = numpy.unique(shards).tolist()
+    sources = {shard: known[shard].values[name] for shard in used}
+    if len(used) == 1:
+        return sources[used[0]][torch.from_numpy(rows)]
+    sample = sources[used[0]]
+    found = torch.empty((len(rows), *sample.shape[1:]), dtype=sample.dtype)
+    for shard, source in sources.items():
+        (at,) = numpy.nonzero(shards == shard)
+        found[torch.from_numpy(at)] = source[torch.from_numpy(rows[at])]
     return found
 
 

@@ -42,7 +42,7 @@ __all__ = ["EarlyReading", "Trainer"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
-HEAD_BATCH = 4096
+HEAD_BATCH = 1024
 """So many stored features are read at once where nothing but the head is above the line."""
 
 
@@ -113,18 +113,20 @@ class Trainer:
 
         Return the features of the first ``keep`` examples, standardised, on the CPU.
         """
-        kept: list[Tensor] = []
+        kept = torch.empty(min(keep, len(examples)), self.bare.standardise.mean.numel())
 
         def parts() -> Iterator[Tensor]:
-            left = keep
+            start = 0
             for part in self.features(examples):
-                if left > 0:
-                    kept.append(part[:left])
-                    left -= len(kept[-1])
+                if start < len(kept):
+                    kept[start : start + len(part)] = part[: len(kept) - start]
+                start += len(part)
                 yield part
 
         self.bare.standardise.fit(parts())
-        return self._standardised(torch.cat(kept)) if kept else torch.empty(0)
+        for part in kept.split(HEAD_BATCH):  # in place: another copy would cost memory
+            part.copy_(self._standardised(part))
+        return kept
 
     def features(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""

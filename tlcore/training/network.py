@@ -47,11 +47,11 @@ class Standardise(nn.Module):
         """
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for part in parts:
-            values = part.double()
+            values = part.to(torch.float64, copy=True)  # and changed in place: parts are large
             own = values.mean(dim=0)
             total = count + len(values)
             away = own - mean
-            squares = squares + (values - own).square().sum(dim=0) + away.square() * (count * len(values) / total)
+            squares = squares + values.sub_(own).square_().sum(dim=0) + away.square() * (count * len(values) / total)
             mean = mean + away * (len(values) / total)
             count = total
         deviation = (squares / count).mean().sqrt()
