@@ -20,6 +20,7 @@ from tlcore.features.keys import Namespace
 from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
 from tlcore.features.survival import FEWEST, LEAST_COSINE, SAMPLE, centred_cosine
+from tlcore.features.workers import worker_count
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
 from tlcore.publishing import publish_file
@@ -85,6 +86,7 @@ class FirstPasses:
             accelerator,
             Storing(self._root, namespace, recipe.features.store, passes=recipe.train.epochs + 1),
             state_identities(recipe, self._dataset),
+            workers=worker_count(recipe.train.workers, accelerator),
             progress=lambda done, total: self._progress(phase, done, total),
             tell=self._tell,
         )

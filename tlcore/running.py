@@ -118,6 +118,7 @@ class _Run:
         self.started = datetime.datetime.now().astimezone()
 
     def execute(self, out: Path | None) -> Result:
+        from tlcore.features.workers import named_deaths
         from tlcore.training.team import Team
 
         began = time.perf_counter()
@@ -143,7 +144,7 @@ class _Run:
             RunStarted(folder=self.folder, recipe=self.plain, counts=dataset.counts(), notes=tuple(dataset.notes)),
         )
         try:
-            with noted(dataset.notes, self.warn):
+            with noted(dataset.notes, self.warn), named_deaths(), contextlib.ExitStack() as self.ending:
                 return self._trained(accelerator, dataset, parts, began)
         finally:
             if self.team.leads:
@@ -186,6 +187,8 @@ class _Run:
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             reader = found.reader
+            if close := getattr(reader, "close", None):
+                self.ending.callback(close)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
@@ -215,6 +218,7 @@ class _Run:
                 save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
+        manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
         checkpoints.clear()

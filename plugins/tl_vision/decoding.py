@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 PIXEL_LIMIT = 100_000_000
 LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
-# PIXEL_LIMIT is checked before any pixel is decoded. Set once: changing filters for each picture is not safe in threads.
+# PIXEL_LIMIT is checked before any pixel is decoded. Set once: filters changed for each picture are unsafe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -68,7 +68,7 @@ def _regular_file(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _opened(source: Any) -> Iterator[Image.Image]:
+def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
     """Give a picture whose header was read and is allowed; whatever fails while it is decoded is a reason."""
     try:
         with Image.open(_file(source), formats=FORMATS) as picture:
@@ -92,7 +92,7 @@ def _file(source: Any) -> Path | io.BytesIO:
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
 
 
-def _ordinary_jpeg(picture: Image.Image) -> Tensor | None:
+def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     """Return what torchvision's decoder gives, at half the cost of Pillow's; None where Pillow's has to decide.
 
     It knows no orientation and reads CMYK in another way. What it refuses Pillow may read, and has a reason for.

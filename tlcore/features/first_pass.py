@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,8 @@ from tlcore.features.frozen import FrozenPart, Wanted, prepared
 from tlcore.features.keys import Namespace
 from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
 from tlcore.features.store import FeatureStore, free_bytes
+from tlcore.features.throughput import Throughput
+from tlcore.features.workers import preparing_threads
 from tlcore.notes import note
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class FirstPass:
     computed: int = 0
     reused: int = 0
     stored_bytes: int = 0
+    throughput: Throughput = field(default_factory=Throughput)
 
 
 def first_pass(
@@ -64,19 +67,21 @@ def first_pass(
     storing: Storing,
     identities: Identities,
     *,
+    workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FirstPass:
     """Compute what the store lacks of the states at the line; return where to read them and what was unreadable.
 
     With the line at the bottom nothing is computed, but every example is prepared once, so that nothing unreadable is
-    met in training; that it could be read is remembered, and of a text its tokens.
+    met in training; that it could be read is remembered, and of a text its tokens. ``workers`` processes prepare then
+    what training reads.
 
     Raises:
         NumericError: a state that is not finite.
         ResourceError: the disk is full.
     """
-    return _Pass(backbone, line, examples, accelerator, storing, identities, progress, tell).run()
+    return _Pass(backbone, line, examples, accelerator, storing, identities, workers, progress, tell).run()
 
 
 class _Pass:
@@ -90,6 +95,7 @@ class _Pass:
         accelerator: Accelerator,
         storing: Storing,
         identities: Identities,
+        workers: int,
         progress: Callable[[int, int], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -100,6 +106,8 @@ class _Pass:
         self._storing = storing
         self._identities = identities if line else Identities(identities.digests)
         self._views_at_bottom = None if line else identities.views
+        self._workers = workers
+        self._throughput = Throughput()
         self._progress = progress
         self._tell = tell
         self._unreadable: dict[bytes, str] = {}
@@ -172,16 +180,21 @@ class _Pass:
     def _compute(self, keys: set[bytes]) -> None:
         if not keys:
             return
+        with self._throughput.working():
+            self._compute_some(keys)
+        self._throughput.examples = self._computed
+
+    def _compute_some(self, keys: set[bytes]) -> None:
         wanted = self._those(keys)
         if not self._line:
-            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress, len(keys)):
+            for one, row, ragged in self._throughput.awaited(self._prepared(wanted, len(keys))):
                 self._store.add(one.key, row if ragged else {}, ragged)
                 self._computed += 1
             self._store.flush()
             return
         frozen = FrozenPart(self._backbone, self._line, self._accelerator)
         began = 0.0
-        states = frozen.states(wanted, self._refuse, self._progress, len(keys))
+        states = frozen.states(wanted, self._refuse, self._progress, len(keys), self._throughput)
         for done, (one, row, ragged) in enumerate(states, 1):
             if done == 1:
                 self._require_room(row, len(keys))
@@ -226,8 +239,12 @@ class _Pass:
             )
 
     def _check(self, keys: set[bytes]) -> None:
-        for _ in prepared(self._backbone, self._those(keys), self._refuse, self._progress, len(keys)):
+        for _ in self._prepared(self._those(keys), len(keys)):
             pass
+
+    def _prepared(self, wanted: Iterable[Wanted], total: int) -> Iterator[tuple[Wanted, State, list[str]]]:
+        threads = preparing_threads(self._accelerator)
+        return prepared(self._backbone, wanted, self._refuse, self._progress, total, threads=threads)
 
     def _refuse(self, one: Wanted, reason: str) -> None:
         self._unreadable[one.key] = reason
@@ -239,7 +256,7 @@ class _Pass:
                 problems[one.name] = Problem(one.name, self._unreadable[one.key])
         reader: StateReader
         if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
-            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom)
+            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers)
         elif kind is StoredStates:
             reader = StoredStates(self._store, self._examples, self._identities)
         else:
@@ -252,6 +269,7 @@ class _Pass:
             computed=self._computed if counted else 0,
             reused=reused if counted else 0,
             stored_bytes=self._store.stored_bytes,
+            throughput=self._throughput,
         )
 
     def _line_name(self) -> str:

@@ -234,6 +234,11 @@ class TrainSection:
         "Augmented versions of each training example that are stored; fresh ones each epoch if nothing is frozen.",
         ge=1,
     )
+    workers: int | Literal["auto"] = option(
+        "auto",
+        "Processes that prepare fresh examples ahead of training; `auto`: none on a processor, up to 8 for a GPU.",
+        ge=0,
+    )
     mix: float = option(0.0, "Share of the batches whose examples are blended (mixup, cutmix).", ge=0, le=1)
     precision: Literal["auto", "fp32", "bf16", "fp16", "no"] = option(
         "auto", "Number format of the computation; `auto` picks what the device is good at, `no` is `fp32`."

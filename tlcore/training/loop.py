@@ -14,7 +14,8 @@ import torch
 
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError
-from tlcore.features.readers import HeldStates, StateReader
+from tlcore.features.readers import HeldStates, StateReader, reading_ahead
+from tlcore.features.throughput import Throughput
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
@@ -100,6 +101,8 @@ class Trainer:
             # A head alone is trained by each process by itself: talking about it would take longer.
             team=self.team if upper.names else None,
         )
+        self.throughput = Throughput()
+        """How fast the steps of all epochs went, and how long they waited for their examples."""
         self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
 
     def fit_standardisation(self, examples: Sequence[Example], keep: int = 0) -> Tensor:
@@ -123,8 +126,10 @@ class Trainer:
     def features(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""
         size = 64 * self.team.size if self.bare.names else HEAD_BATCH
-        for batch in in_batches([example.id for example in examples], size):
-            yield self.team.joined(batch, self._pooled) if self.bare.names else self._pooled(batch)
+        batches = in_batches([example.id for example in examples], size)
+        with reading_ahead(self.reader, list(map(self.team.own_of_joined, batches)) if self.bare.names else batches):
+            for batch in batches:
+                yield self.team.joined(batch, self._pooled) if self.bare.names else self._pooled(batch)
 
     def _pooled(self, ids: Sequence[str]) -> Tensor:
         with self.accelerator.autocast():
@@ -311,16 +316,19 @@ class Trainer:
         self, epoch: int, batches: Sequence[Sequence[str]], targets: _Targets, schedule: Schedule
     ) -> tuple[float, float]:
         self.bare.enter_epoch(epoch)
-        total, lr = 0.0, 0.0
-        for number, ids in enumerate(batches):
-            step = epoch * len(batches) + number
-            lr = self.lr * schedule.factor(step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["lr_scale"] * lr
-            total += self._step(ids, targets, epoch, step) * len(ids)
-            if self._average is not None:
-                self._average.update()
-        return total / sum(map(len, batches)), lr
+        total, lr, count = 0.0, 0.0, sum(map(len, batches))
+        parts = [part for ids in batches for part in self._stepper.parts(ids)]
+        with self.throughput.working(), reading_ahead(self.reader, parts, epoch):
+            for number, ids in enumerate(batches):
+                step = epoch * len(batches) + number
+                lr = self.lr * schedule.factor(step)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = group["lr_scale"] * lr
+                total += self._step(ids, targets, epoch, step) * len(ids)
+                if self._average is not None:
+                    self._average.update()
+        self.throughput.examples += count
+        return total / count, lr
 
     def _step(self, ids: Sequence[str], targets: _Targets, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
@@ -330,7 +338,8 @@ class Trainer:
             return self._stepper.take(ids, loss, step)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
-        state = self.reader.batch(ids, epoch)
+        with self.throughput.waiting():
+            state = self.reader.batch(ids, epoch)
         if self.section.mix:
             drawn = generator(self.seed, "mix", step, *ids)
             if float(torch.rand((), generator=drawn)) < self.section.mix:
