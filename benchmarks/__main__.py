@@ -65,6 +65,9 @@ BENCHMARKS = {
         "a run with everything in the store beside importing its libraries", "second_run", examples=300, repeats=5
     ),
     "scale": Benchmark("time and memory as the data grows", "scale", examples=10_000, repeats=2),
+    "throughput": Benchmark(
+        "how busy the device is: first pass and training beside the bare forward pass", "throughput", examples=300
+    ),
     "head": Benchmark("25 epochs of a head on 10,000 stored features", "head"),
     "article": Benchmark("tlcore's 25 epochs beside one epoch of the loop that tutorials teach", "article"),
     "pretrained": Benchmark("pre-trained VGG16 beside random weights on drawn vehicles, three seeds", "pretrained"),

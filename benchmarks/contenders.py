@@ -135,6 +135,7 @@ def _run(place: Place, recipe: Mapping[str, Any], cache: Path | None) -> tuple[T
         "phases": manifest["seconds"],
         "features": manifest["features"],
         "precision": manifest["precision"],
+        "throughput": manifest["throughput"],
         "peak_anonymous": process.peak_anonymous,
         "history": [{"epoch": record["epoch"], "seconds": record["seconds"]} for record in history],
         "intervals": test.get("intervals"),

@@ -21,6 +21,7 @@ from tlcore.features.readers import StateReader, StoredStates
 from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
 from tlcore.features.survival import CANDIDATES, LEAST_COSINE, SAMPLE, centred_cosine
+from tlcore.features.workers import worker_count
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
 from tlcore.publishing import publish_file
@@ -98,6 +99,7 @@ class FirstPasses:
             Storing(self._root, namespace, recipe.features.store, passes=(epochs or recipe.train.epochs) + 1),
             state_identities(recipe, self._dataset),
             below=ready,
+            workers=worker_count(recipe.train.workers, accelerator),
             progress=lambda done, total: self._progress(phase, done, total),
             tell=self._tell,
         )

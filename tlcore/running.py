@@ -171,6 +171,8 @@ class _Run:
         self.started = datetime.datetime.now().astimezone()
 
     def execute(self, out: Path | None, earlier: _Earlier | None = None) -> Result:
+        from tlcore.features.workers import named_deaths
+
         began = time.perf_counter()
         with _uncollected():
             accelerator = self._accelerator()
@@ -193,7 +195,7 @@ class _Run:
             started = RunStarted(folder=self.folder, recipe=self.plain, counts=counts, notes=tuple(dataset.notes))
             self._tell("tl_run_started", started)
             try:
-                with noted(dataset.notes, self.warn):
+                with noted(dataset.notes, self.warn), named_deaths(), contextlib.ExitStack() as self.ending:
                     result = self._trained(accelerator, dataset, parts, began, earlier)
             except KeyboardInterrupt:
                 if not self.stopping.asked():  # whoever calls from Python hears what Python raised
@@ -266,6 +268,8 @@ class _Run:
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)
+            if close := getattr(found.reader, "close", None):
+                self.ending.callback(close)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
@@ -313,6 +317,7 @@ class _Run:
                 save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
+        manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
         self._tell(

@@ -33,6 +33,7 @@ __all__ = [
 BEGUN = "begun.json"
 LOCK = ".running"
 SHOWN = 60
+_held: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -43,6 +44,7 @@ def owned(folder: Path) -> Iterator[None]:
         UsageError: another process holds it; the message says which.
     """
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    _held.add(handle)
     try:
         _take(handle, folder)
         started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -51,7 +53,19 @@ def owned(folder: Path) -> Iterator[None]:
         yield
         (folder / LOCK).unlink(missing_ok=True)
     finally:
+        _held.discard(handle)
         os.close(handle)
+
+
+def _let_go() -> None:
+    """Close what a process has inherited by a fork: a worker that outlives its run must not hold the folder."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _take(handle: int, folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional
 
 from tl_vision.augmentation import Augmentation, mixed
-from tl_vision.decoding import FORMATS, PIXEL_LIMIT, decoded
+from tl_vision.decoding import DECODER, FORMATS, PIXEL_LIMIT, pixels_of
 from tl_vision.options import PreparationOptions
 from tlcore import Example, RecipeWarning, State, UnreadableError, UsageError, View, WeightsError
 from tlcore.randomness import seeded
@@ -60,7 +60,7 @@ class PicturePreparation:
             "channels": "RGB",
             "mean": mean,
             "std": std,
-            "decoder": "pillow",
+            "decoder": DECODER,
             "formats": list(FORMATS),
             "pixel_limit": PIXEL_LIMIT,
             "augment": None if augment is None else dict(vars(augment)),
@@ -73,7 +73,9 @@ class PicturePreparation:
             UnreadableError: one of them is no picture that can be read.
             UsageError: a view where nothing says how pictures are augmented, or before ``fit`` where it is needed.
         """
-        return {"hidden": torch.stack([self._prepared(example, view) for example in examples])}
+        if view is None:
+            return {"hidden": self._normalised(torch.stack([self._cropped(example) for example in examples]))}
+        return {"hidden": torch.stack([self._augmented(example, view) for example in examples])}
 
     def mix(self, state: State, targets: Tensor, generator: Generator) -> tuple[State, Tensor]:
         """Blend the examples of a batch as ``augment`` says, and their targets (N, outputs) by the same shares."""
@@ -136,21 +138,19 @@ class PicturePreparation:
             found._scale = (list(scale[0]), list(scale[1]))
         return found
 
-    def _prepared(self, example: Example, view: View | None) -> Tensor:
-        if view is None:
-            return self._normalised(self._cropped(example))
+    def _augmented(self, example: Example, view: View) -> Tensor:
         if self._augmentation is None:
             raise UsageError("nothing says how pictures are augmented", hint="give backbone.augment, such as `{}`")
         # Torchvision's operations read torch's global generator, so they are given one for this view of this example.
         with seeded(view.seed, "augment", view.number, example.id):
-            pixels = _of_tolerable_shape(functional.pil_to_tensor(decoded(example.input)))
+            pixels = _of_tolerable_shape(pixels_of(example.input))
             cropped = self._augmentation.crop(pixels)
             augmented = self._augmentation(self._centre(pixels) if cropped is None else cropped)
             return self._augmentation.erase(self._normalised(augmented))
 
     def _cropped(self, example: Example) -> Tensor:
         """Return the picture as it is seen without chance: (3, size, size), uint8."""
-        return self._centre(_of_tolerable_shape(functional.pil_to_tensor(decoded(example.input))))
+        return self._centre(_of_tolerable_shape(pixels_of(example.input)))
 
     def _centre(self, pixels: Tensor) -> Tensor:
         resized = functional.resize(pixels, [self._resize], antialias=True)
@@ -160,7 +160,7 @@ class PicturePreparation:
         if self._scale is None:
             raise UsageError("backbone.normalise is dataset, and nothing was measured yet", hint="fit comes first")
         scaled = functional.to_dtype(pixels, torch.float32, scale=True)
-        return functional.normalize(scaled, *self._scale)
+        return functional.normalize(scaled, *self._scale, inplace=True)
 
 
 def _of_tolerable_shape(pixels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,8 @@ from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
 from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
 from tlcore.features.store import FeatureStore, free_bytes
+from tlcore.features.throughput import Throughput
+from tlcore.features.workers import preparing_threads
 from tlcore.notes import note
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class FirstPass:
     computed: int = 0
     reused: int = 0
     stored_bytes: int = 0
+    throughput: Throughput = field(default_factory=Throughput)
 
 
 def first_pass(
@@ -73,6 +76,7 @@ def first_pass(
     identities: Identities,
     *,
     below: Below | None = None,
+    workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FirstPass:
@@ -80,13 +84,13 @@ def first_pass(
 
     With the line at the bottom nothing is computed, but every example is prepared once, so that nothing unreadable is
     met in training; that it could be read is remembered, and of a text its tokens. Where states lie ready ``below``,
-    computing begins there, and the same bits come out.
+    computing begins there, and the same bits come out. ``workers`` processes prepare then what training reads.
 
     Raises:
         NumericError: a state that is not finite.
         ResourceError: the disk is full.
     """
-    return _Pass(backbone, line, examples, accelerator, storing, identities, below, progress, tell).run()
+    return _Pass(backbone, line, examples, accelerator, storing, identities, below, workers, progress, tell).run()
 
 
 class _Pass:
@@ -101,6 +105,7 @@ class _Pass:
         storing: Storing,
         identities: Identities,
         below: Below | None,
+        workers: int,
         progress: Callable[[int, int], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -112,6 +117,8 @@ class _Pass:
         self._identities = identities if line else Identities(identities.digests)
         self._views_at_bottom = None if line else identities.views
         self._below = below
+        self._workers = workers
+        self._throughput = Throughput()
         self._progress = progress
         self._tell = tell
         self._unreadable: dict[bytes, str] = {}
@@ -186,9 +193,14 @@ class _Pass:
     def _compute(self, keys: set[bytes]) -> None:
         if not keys:
             return
+        with self._throughput.working():
+            self._compute_some(keys)
+        self._throughput.examples = self._computed
+
+    def _compute_some(self, keys: set[bytes]) -> None:
         count, wanted = len(keys), self._those(keys)
         if not self._line:
-            for one, row, ragged in prepared(self._backbone, wanted, self._refuse, self._progress, count):
+            for one, row, ragged in self._throughput.awaited(self._prepared(wanted, count)):
                 self._store.add(one.key, row if ragged else {}, ragged)
                 self._computed += 1
             self._store.flush()
@@ -208,7 +220,7 @@ class _Pass:
     def _computed_states(self, wanted: Iterator[Wanted], total: int) -> Iterator[Row]:
         if self._below is None:
             frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-            yield from frozen.states(wanted, self._refuse, self._progress, total)
+            yield from frozen.states(wanted, self._refuse, self._progress, total, self._throughput)
             return
         frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line)
         for done, row in enumerate(frozen.following(self._below.reader.rows(wanted)), 1):
@@ -248,8 +260,12 @@ class _Pass:
             )
 
     def _check(self, keys: set[bytes]) -> None:
-        for _ in prepared(self._backbone, self._those(keys), self._refuse, self._progress, len(keys)):
+        for _ in self._prepared(self._those(keys), len(keys)):
             pass
+
+    def _prepared(self, wanted: Iterable[Wanted], total: int) -> Iterator[tuple[Wanted, State, list[str]]]:
+        threads = preparing_threads(self._accelerator)
+        return prepared(self._backbone, wanted, self._refuse, self._progress, total, threads=threads)
 
     def _refuse(self, one: Wanted, reason: str) -> None:
         self._unreadable[one.key] = reason
@@ -261,7 +277,7 @@ class _Pass:
                 problems[one.name] = Problem(one.name, self._unreadable[one.key])
         reader: StateReader
         if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
-            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom)
+            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers)
         elif kind is StoredStates:
             reader = StoredStates(self._store, self._examples, self._identities)
         else:
@@ -274,6 +290,7 @@ class _Pass:
             computed=self._computed if counted else 0,
             reused=reused if counted else 0,
             stored_bytes=self._store.stored_bytes,
+            throughput=self._throughput,
         )
 
     def _line_name(self, line: int) -> str:

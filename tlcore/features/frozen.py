@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import NumericError, UnreadableError
 from tlcore.features.batching import MASK, Buckets, ragged_names, unstacked
 from tlcore.features.threads import ThreadChoice
+from tlcore.features.throughput import Throughput
+from tlcore.features.workers import preparing_threads
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +27,8 @@ __all__ = ["FEATURES", "FrozenPart", "Row", "Wanted", "channels_last", "lower_pa
 FEATURES = "features"
 """The one tensor of a state above the last stage: what ``pool`` returned."""
 PREPARED_AT_ONCE = 32
-AHEAD = 3
-"""So many chunks are prepared while the network computes."""
+AHEAD = 2
+"""So many chunks are ready or wait for a thread while the network computes, besides those that threads prepare."""
 
 
 class Wanted(NamedTuple):
@@ -66,13 +69,18 @@ class FrozenPart:
         unreadable: Callable[[Wanted, str], None],
         progress: Callable[[int, int], None] = lambda done, total: None,
         total: int = 0,
+        throughput: Throughput | None = None,
     ) -> Iterator[Row]:
         """Yield each state with the names of its ragged tensors, in no particular order.
+
+        ``throughput`` is told how long the network waited for prepared examples.
 
         Raises:
             NumericError: a state that is not finite.
         """
-        yield from self.following(prepared(self._backbone, wanted, unreadable, progress, total))
+        threads = preparing_threads(self._accelerator)
+        rows = prepared(self._backbone, wanted, unreadable, progress, total, threads=threads)
+        yield from self.following(rows if throughput is None else throughput.awaited(rows))
 
     def following(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the states that follow from rows: prepared inputs, or states at the line where this part begins.
@@ -175,20 +183,29 @@ def prepared(
     unreadable: Callable[[Wanted, str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
     total: int = 0,
+    *,
+    threads: int = 1,
 ) -> Iterator[Row]:
     """Yield each readable example's prepared row and its ragged names; say which are unreadable, and why.
 
-    A thread of its own prepares a little ahead. It is one only: what augments reads torch's global generator.
+    Threads of their own prepare a little ahead. Augmented versions are prepared by one at a time: what augments reads
+    torch's global generator.
     """
     chunks = _chunks(wanted)
     done = 0
-    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
-        running = deque((chunk, pool.submit(_prepared_chunk, backbone, chunk)) for chunk in islice(chunks, AHEAD))
+    chance = threading.Lock()
+
+    def prepare(chunk: list[Wanted]) -> tuple[list[tuple[Wanted, State, list[str]]], list[tuple[Wanted, str]]]:
+        with chance if chunk[0].view is not None else contextlib.nullcontext():
+            return _prepared_chunk(backbone, chunk)
+
+    with _single_threaded(threads > 1), ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
+        running = deque((chunk, pool.submit(prepare, chunk)) for chunk in islice(chunks, threads + AHEAD))
         try:
             while running:
                 chunk, future = running.popleft()
                 rows, bad = future.result()
-                running.extend((more, pool.submit(_prepared_chunk, backbone, more)) for more in islice(chunks, 1))
+                running.extend((more, pool.submit(prepare, more)) for more in islice(chunks, 1))
                 for member, reason in bad:
                     unreadable(member, reason)
                 yield from rows
@@ -197,6 +214,21 @@ def prepared(
         finally:
             for _, future in running:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _single_threaded(wanted: bool) -> Iterator[None]:
+    """Let each of several threads compute by itself, instead of each starting a team of its own."""
+    import torch
+
+    count = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.set_num_threads(count)
 
 
 def _chunks(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:

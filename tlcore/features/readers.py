@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,12 +14,22 @@ from tlcore.features.batching import stacked
 from tlcore.features.frozen import FEATURES, FrozenPart, Row, Wanted
 from tlcore.features.keys import state_key
 from tlcore.features.store import FeatureStore
+from tlcore.features.workers import Ahead, Request
 from tlcore.randomness import derived_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FreshStates", "HeldStates", "Identities", "RecomputedStates", "StateReader", "StoredStates", "Views"]
+__all__ = [
+    "FreshStates",
+    "HeldStates",
+    "Identities",
+    "RecomputedStates",
+    "StateReader",
+    "StoredStates",
+    "Views",
+    "reading_ahead",
+]
 
 
 @dataclass(frozen=True)
@@ -81,21 +92,68 @@ class StateReader(Protocol):
         ...
 
 
-class FreshStates:
-    """States at the bottom line: nothing lies below, so each is prepared anew whenever it is read."""
+@contextlib.contextmanager
+def reading_ahead(reader: StateReader, batches: Sequence[Sequence[str]], epoch: int | None = None) -> Iterator[None]:
+    """Tell a reader which batches will be read inside, in this order; one that can prepares them ahead."""
+    announce = getattr(reader, "announce", None)
+    if announce is None:
+        yield
+        return
+    announce(batches, epoch)
+    try:
+        yield
+    finally:
+        announce((), epoch)
 
-    def __init__(self, backbone: Backbone, examples: Mapping[str, Example], views: Views | None = None) -> None:
+
+class FreshStates:
+    """States at the bottom line: nothing lies below, so each is prepared anew whenever it is read.
+
+    With ``workers`` so many processes prepare what was announced, ahead of its reading; what is read stays the same.
+    """
+
+    def __init__(
+        self, backbone: Backbone, examples: Mapping[str, Example], views: Views | None = None, workers: int = 0
+    ) -> None:
         self._backbone = backbone
         self._examples = examples
         self._views = views
+        self._workers = workers
+        self._ahead: Ahead | None = None
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Prepare these examples as one batch."""
-        view = View(self._views.seed, epoch) if self._views is not None and epoch is not None else None
+        """Prepare these examples as one batch, or take it from the process that did."""
+        request = self._request(ids, epoch)
         try:
-            return self._backbone.prepare([self._examples[id_] for id_ in ids], view)
+            found = self._ahead.take(request) if self._ahead is not None else None
+            return self._prepared(request) if found is None else found
         except UnreadableError as error:
             raise _unreadable_now(ids, str(error)) from error
+
+    def announce(self, batches: Sequence[Sequence[str]], epoch: int | None = None) -> None:
+        """Say which batches will be read next, in this order."""
+        if not self._workers:
+            return
+        if not batches:
+            if self._ahead is not None:
+                self._ahead.drop()
+            return
+        self._ahead = self._ahead or Ahead(self._prepared, self._workers)
+        self._ahead.announce([self._request(ids, epoch) for ids in batches])
+
+    def close(self) -> None:
+        """End the processes that prepare."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = None
+
+    def _request(self, ids: Sequence[str], epoch: int | None) -> Request:
+        view = View(self._views.seed, epoch) if self._views is not None and epoch is not None else None
+        return tuple(ids), view
+
+    def _prepared(self, request: Request) -> State:
+        ids, view = request
+        return self._backbone.prepare([self._examples[id_] for id_ in ids], view)
 
 
 class StoredStates:

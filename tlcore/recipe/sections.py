@@ -234,6 +234,11 @@ class TrainSection:
         "Augmented versions of each training example that are stored; fresh ones each epoch if nothing is frozen.",
         ge=1,
     )
+    workers: int | Literal["auto"] = option(
+        "auto",
+        "Processes that prepare fresh examples ahead of training; `auto`: none on a processor, up to 8 for a GPU.",
+        ge=0,
+    )
     mix: float = option(0.0, "Share of the batches whose examples are blended (mixup, cutmix).", ge=0, le=1)
     checkpoint_steps: int | None = option(
         None, "Write a checkpoint within an epoch after so many steps, beside those at the end of epochs.", ge=1

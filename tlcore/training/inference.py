@@ -11,7 +11,7 @@ import torch
 from tlcore.contracts import State
 from tlcore.features.batching import length_of, stacked
 from tlcore.features.frozen import Wanted
-from tlcore.features.readers import StateReader
+from tlcore.features.readers import StateReader, reading_ahead
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -30,7 +30,9 @@ def outputs_of(network: nn.Module, reader: StateReader, ids: Sequence[str], acce
     network.eval()
     order = by_length(reader, ids)
     ordered = [ids[place] for place in order]
-    found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in in_batches(ordered)]
+    batches = in_batches(ordered)
+    with reading_ahead(reader, batches):
+        found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in batches]
     outputs = torch.cat(found)
     back = torch.empty(len(order), dtype=torch.int64)
     back[torch.tensor(order)] = torch.arange(len(order))

@@ -15,7 +15,8 @@ import torch
 
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError, WeightsError
-from tlcore.features.readers import HeldStates, StateReader
+from tlcore.features.readers import HeldStates, StateReader, reading_ahead
+from tlcore.features.throughput import Throughput
 from tlcore.moving_line import EarlyLine
 from tlcore.publishing import verify_folder
 from tlcore.randomness import generator, seeded
@@ -97,6 +98,8 @@ class Trainer:
             # A head alone is trained by each process by itself: talking about it would take longer.
             team=self.team if upper.names else None,
         )
+        self.throughput = Throughput()
+        """How fast the steps of all epochs went, and how long they waited for their examples."""
         self._average = WeightAverage(upper.parts(), section.ema) if section.ema is not None else None
         self._read_for(0)
 
@@ -132,8 +135,10 @@ class Trainer:
         """Yield the pooled features (…, feature_dim) of examples in their order, as the network gives them now."""
         passed = bool(self.bare.passed)
         size = 64 * self.team.size if passed else HEAD_BATCH
-        for batch in in_batches([example.id for example in examples], size):
-            yield self.team.joined(batch, self._pooled) if passed else self._pooled(batch)
+        batches = in_batches([example.id for example in examples], size)
+        with reading_ahead(self.reader, list(map(self.team.own_of_joined, batches)) if passed else batches):
+            for batch in batches:
+                yield self.team.joined(batch, self._pooled) if passed else self._pooled(batch)
 
     def _pooled(self, ids: Sequence[str]) -> Tensor:
         with self.accelerator.autocast():
@@ -367,15 +372,19 @@ class Trainer:
         position, epoch = course.position, course.position.epoch
         self.bare.enter_epoch(epoch)
         batches = course.batches(epoch)
-        for ids in batches[position.batch :]:
-            step = epoch * len(batches) + position.batch
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["lr_scale"] * self.lr * course.schedule.factor(step)
-            position.loss += self._step(ids, course.targets, epoch, step) * len(ids)
-            position.batch += 1
-            if self._average is not None:
-                self._average.update()
-            course.step_taken()
+        ahead = batches[position.batch :]
+        parts = [part for ids in ahead for part in self._stepper.parts(ids)]
+        with self.throughput.working(), reading_ahead(self.reader, parts, epoch):
+            for ids in ahead:
+                step = epoch * len(batches) + position.batch
+                for group in self.optimizer.param_groups:
+                    group["lr"] = group["lr_scale"] * self.lr * course.schedule.factor(step)
+                position.loss += self._step(ids, course.targets, epoch, step) * len(ids)
+                position.batch += 1
+                self.throughput.examples += len(ids)
+                if self._average is not None:
+                    self._average.update()
+                course.step_taken()
         last = (epoch + 1) * len(batches) - 1
         return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
 
@@ -387,7 +396,8 @@ class Trainer:
             return self._stepper.take(ids, loss, step)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
-        state = self.reader.batch(ids, epoch)
+        with self.throughput.waiting():
+            state = self.reader.batch(ids, epoch)
         if self.section.mix:
             drawn = generator(self.seed, "mix", step, *ids)
             if float(torch.rand((), generator=drawn)) < self.section.mix:

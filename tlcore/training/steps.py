@@ -48,6 +48,10 @@ class Stepper:
         # scaler; without one the optimizer itself does the same.
         self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
 
+    def parts(self, ids: Sequence[str]) -> list[Sequence[str]]:
+        """Return the parts in which this process goes through a step, as long as memory does not end."""
+        return training_batches(ids if self._team is None else self._team.mine(ids), self._part)
+
     def take(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
         """Change the weights once by the gradient of the mean loss over these examples; return that loss.
 
@@ -84,9 +88,7 @@ class Stepper:
         while True:
             self._optimizer.zero_grad()
             try:
-                own = ids if self._team is None else self._team.mine(ids)
-                parts = training_batches(own, self._part)
-                loss = sum(self._part_gradients(part, len(ids), loss_of, step) for part in parts)
+                loss = sum(self._part_gradients(part, len(ids), loss_of, step) for part in self.parts(ids))
                 return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
             except RuntimeError as error:
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):

@@ -58,11 +58,16 @@ class Team:
         """Return this process's share of the items: every so many-th."""
         return items[self.rank :: self.size]
 
+    def own_of_joined(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return what this process computes of what is joined: of too few items each process computes all."""
+        return items if len(items) < self.size else self.mine(items)
+
     def joined(self, items: Sequence[Item], compute: Callable[[Sequence[Item]], Tensor]) -> Tensor:
         """Return what ``compute`` gives for all items in their order, (N, …), each computed by one process."""
+        own = compute(self.own_of_joined(items))
         if self.size == 1 or len(items) < self.size:
-            return compute(items)
-        own = compute(self.mine(items)).to(self._accelerator.device)
+            return own
+        own = own.to(self._accelerator.device)
         longest = -(-len(items) // self.size)
         padded = own.new_zeros((longest, *own.shape[1:]))
         padded[: len(own)] = own
