@@ -12,6 +12,7 @@ from tlcore.data.holding import Digests
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
 from tlcore.features.frozen import FEATURES, FrozenPart, Row, Wanted
+from tlcore.features.gathering import Gathered
 from tlcore.features.keys import state_key
 from tlcore.features.store import FeatureStore
 from tlcore.features.workers import Ahead, Request
@@ -186,17 +187,18 @@ class HeldStates:
     """Pooled features in memory, or on the device that trains on them; of other examples, where they are stored."""
 
     def __init__(self, features: Tensor, ids: Sequence[str], otherwise: StateReader) -> None:
-        self._features = features
-        self._rows = {id_: row for row, id_ in enumerate(ids)}
+        self._features = Gathered(features, {id_: row for row, id_ in enumerate(ids)})
         self._otherwise = otherwise
+
+    def announce(self, batches: Sequence[Sequence[str]], epoch: int | None = None) -> None:
+        """Say which batches will be read, in this order."""
+        self._features.announce(batches)
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the features of these examples."""
-        import torch
-
-        if ids[0] not in self._rows:
+        if ids[0] not in self._features:
             return self._otherwise.batch(ids, epoch)
-        return {FEATURES: self._features[torch.tensor([self._rows[id_] for id_ in ids])]}
+        return {FEATURES: self._features.of(ids)}
 
 
 class RecomputedStates:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from tlcore.errors import Interrupted, UsageError
+from tlcore.features.gathering import Gathered
 from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
 from tlcore.training.schedules import Schedule
 from tlcore.training.standing import BEST, MODEL, Begun, Position, Standing, Training
@@ -17,22 +16,10 @@ from tlcore.training.standing import BEST, MODEL, Begun, Position, Standing, Tra
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Course", "Pace", "Targets"]
+__all__ = ["Course", "Pace"]
 
 AT_MOST_EVERY = 1.0
 """Seconds between checkpoints at the end of epochs that are not the best: repeating less costs less than writing."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What is to be predicted of each example."""
-
-    encoded: Tensor
-    rows: Mapping[str, int]
-
-    def of(self, ids: Sequence[str]) -> Tensor:
-        """Return the targets of these examples."""
-        return self.encoded[torch.tensor([self.rows[id_] for id_ in ids])]
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Course:
         schedule: Schedule,
         checkpoints: Checkpoints,
         pace: Pace,
-        targets: Targets,
+        targets: Gathered,
         batches: Callable[[int], list[Sequence[str]]],
         steps_per_epoch: int,
         told: Mapping[str, Any],

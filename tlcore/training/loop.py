@@ -15,6 +15,7 @@ import torch
 
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError, WeightsError
+from tlcore.features.gathering import Gathered
 from tlcore.features.readers import HeldStates, StateReader, reading_ahead
 from tlcore.features.throughput import Throughput
 from tlcore.moving_line import EarlyLine
@@ -23,7 +24,7 @@ from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoint, Checkpoints
-from tlcore.training.course import Course, Pace, Targets
+from tlcore.training.course import Course, Pace
 from tlcore.training.head_solver import PENALTIES, solve_head
 from tlcore.training.inference import by_length, in_batches, moved, outputs_of
 from tlcore.training.lr_range import LearningRateRange, range_test
@@ -374,6 +375,7 @@ class Trainer:
         batches = course.batches(epoch)
         ahead = batches[position.batch :]
         parts = [part for ids in ahead for part in self._stepper.parts(ids)]
+        course.targets.announce(parts)
         with self.throughput.working(), reading_ahead(self.reader, parts, epoch):
             for ids in ahead:
                 step = epoch * len(batches) + position.batch
@@ -388,10 +390,12 @@ class Trainer:
         last = (epoch + 1) * len(batches) - 1
         return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
 
-    def _step(self, ids: Sequence[str], targets: Targets, epoch: int, step: int) -> float:
+    def _step(self, ids: Sequence[str], targets: Gathered, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
+        if not self.bare.passed and type(self.bare.head) is torch.nn.Linear:  # nothing in it draws by chance
+            return self._stepper.take(ids, loss, step)
         with seeded(self.seed, "dropout", epoch, step, self.team.rank):
             return self._stepper.take(ids, loss, step)
 
@@ -411,9 +415,9 @@ class Trainer:
             return targets
         return torch.nn.functional.one_hot(targets, self.task.outputs).float()
 
-    def _targets(self, examples: Sequence[Example]) -> Targets:
+    def _targets(self, examples: Sequence[Example]) -> Gathered:
         encoded = self.task.encode([example.label for example in examples])
-        return Targets(encoded, {example.id: row for row, example in enumerate(examples)})
+        return Gathered(encoded, {example.id: row for row, example in enumerate(examples)})
 
     def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """Return how often each example is drawn, where the task wishes for more than once each."""
