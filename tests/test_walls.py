@@ -25,12 +25,14 @@ ORDER = (
     "contracts",
     "specs",
     "hookspecs",
-    "plugins",
-    "registry",
-    "recipe",
-    "randomness",
     "weights",
     "publishing",
+    "plugin_index",
+    "plugins",
+    "registry",
+    "plugin_look",
+    "recipe",
+    "randomness",
     "weight_lock",
     "brought_weights",
     "scores",
@@ -121,7 +123,13 @@ def test_a_plugin_imports_public_names_and_no_other_plugin(path):
             assert node.attr in tlcore.__all__, f"tlcore.{node.attr} is not public"
 
 
-LIGHT = ["tlcore", *(f"tlcore.{name}" for name in ("errors", "contracts", "specs", "hookspecs", "plugins", "registry"))]
+LIGHT = [
+    "tlcore",
+    *(
+        f"tlcore.{name}"
+        for name in ("errors", "contracts", "specs", "hookspecs", "plugin_index", "plugins", "registry")
+    ),
+]
 
 
 @pytest.mark.parametrize("module", [*LIGHT, "tlcore.recipe", "tlcore.testing", *BUILT_IN])

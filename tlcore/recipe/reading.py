@@ -247,7 +247,7 @@ class _Reader:
         return None
 
     def _known(self, kind: str) -> str:
-        names = list(OWN_CHOICES.get(kind, {})) or [offer.spec.name for offer in self.registry.offers(kind)]
+        names = list(OWN_CHOICES.get(kind, {})) or [offer.name for offer in self.registry.offers(kind)]
         return f"known: {', '.join(sorted(set(names))) or 'none'}"
 
     def _data(self, root: Section, key: Key) -> Any:
@@ -283,6 +283,6 @@ class _Reader:
             elif modality != measure[2]:
                 what = f"{KIND_WORDS[word]} {choice.name} is for {modality}, {measure[0]} {measure[1]} for {measure[2]}"
                 offers = self.registry.offers(word)
-                fitting = [offer.spec.name for offer in offers if offer.spec.modality in (measure[2], ANY_MODALITY)]
+                fitting = [offer.name for offer in offers if offer.modality in (measure[2], ANY_MODALITY)]
                 hint = f"for {measure[2]}: {', '.join(sorted(fitting)) or 'none is installed'}"
                 self.faults.append(RecipeFault(root.entries[word].value.at, what, hint))
