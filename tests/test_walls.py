@@ -21,6 +21,7 @@ BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"
 
 ORDER = (
     "errors",
+    "floors",
     "notes",
     "contracts",
     "specs",
@@ -48,6 +49,7 @@ ORDER = (
     "provenance",
     "first_passes",
     "parts",
+    "recipe_check",
     "running",
     "testing",
     "cli",

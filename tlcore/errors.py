@@ -96,7 +96,8 @@ class RecipeFault:
     hint: str | None = None
 
     def __str__(self) -> str:
-        what = self.what if len(self.what) <= LETTERS_SHOWN else self.what[: LETTERS_SHOWN - 1] + "…"
+        what, half = self.what, LETTERS_SHOWN // 2
+        what = what if len(what) <= LETTERS_SHOWN else f"{what[:half]}…{what[-half:]}"
         return f"{self.where}: {what}" + (f"; {self.hint}" if self.hint else "")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
 from tlcore.errors import DataError, TLError
+from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, parts_of
 from tlcore.plugins import PluginHost
@@ -89,6 +90,7 @@ def run(
     Raises:
         TLError: one of its kinds, each with a message for people and an exit code.
     """
+    require_floors()
     registry = registry or Registry(PluginHost())
     lock = None
     if not isinstance(recipe, Recipe):
