@@ -1,4 +1,4 @@
-"""The oldest versions of libraries that are safe: older ones run code out of files that only hold data."""
+"""The oldest versions of libraries that are safe: older ones have known holes, or run code that comes with data."""
 
 from __future__ import annotations
 

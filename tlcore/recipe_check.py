@@ -44,11 +44,11 @@ class Faults(TLError):
 
 
 def faults_of(recipe: Recipe, *, deep: bool = False) -> list[TLError]:
-    """Return all that is wrong, without training and without a download.
+    """Return all that is wrong, without training.
 
     By itself this looks whether the files are there, reads a local table's columns, and looks at the disk; nothing
-    heavy but the data source is imported. ``deep`` reads all examples and builds task, network and adapter as a run
-    does, from the weights that are on this machine.
+    heavy but the data source is imported, and nothing is fetched. ``deep`` reads all examples and builds task, network
+    and adapter as a run does; weights must be on this machine.
     """
     found: list[TLError] = []
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
