@@ -163,9 +163,8 @@ def what_it_gave(out: Path, processes: int) -> dict:
         found[name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
     for rank in range(processes):
         lines = out.with_name(f"{out.name}-losses-{rank}.txt").read_text("utf-8").splitlines()
-        found[f"losses of {rank}"] = sorted(
-            {line for line in lines if line.count(" ") == 2}, key=lambda l: int(l.split()[0])
-        )
+        whole = {line for line in lines if line.count(" ") == 2}  # the last one may be cut
+        found[f"losses of {rank}"] = sorted(whole, key=lambda line: int(line.split()[0]))
     return found
 
 

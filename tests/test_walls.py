@@ -21,16 +21,19 @@ BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"
 
 ORDER = (
     "errors",
+    "floors",
     "notes",
     "contracts",
     "specs",
     "hookspecs",
-    "plugins",
-    "registry",
-    "recipe",
-    "randomness",
     "weights",
     "publishing",
+    "plugin_index",
+    "plugins",
+    "registry",
+    "plugin_look",
+    "recipe",
+    "randomness",
     "weight_lock",
     "brought_weights",
     "scores",
@@ -49,6 +52,7 @@ ORDER = (
     "provenance",
     "first_passes",
     "parts",
+    "recipe_check",
     "running",
     "testing",
     "cli",
@@ -124,7 +128,13 @@ def test_a_plugin_imports_public_names_and_no_other_plugin(path):
             assert node.attr in tlcore.__all__, f"tlcore.{node.attr} is not public"
 
 
-LIGHT = ["tlcore", *(f"tlcore.{name}" for name in ("errors", "contracts", "specs", "hookspecs", "plugins", "registry"))]
+LIGHT = [
+    "tlcore",
+    *(
+        f"tlcore.{name}"
+        for name in ("errors", "contracts", "specs", "hookspecs", "plugin_index", "plugins", "registry")
+    ),
+]
 
 
 @pytest.mark.parametrize("module", [*LIGHT, "tlcore.recipe", "tlcore.testing", *BUILT_IN])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example, Problem, Task
 from tlcore.errors import TLError, UsageError, WeightsError
+from tlcore.floors import require_floors
 from tlcore.plugins import PluginHost
 from tlcore.publishing import publish_folder, verify_folder
 from tlcore.recipe import Recipe, parse_recipe, plain
@@ -156,6 +157,7 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
     from tlcore.training.device import accelerator_for, half_format
     from tlcore.training.network import Upper
 
+    require_floors()
     folder = model_folder(Path(run))
     found = about(folder)
     registry = registry or Registry(PluginHost())

@@ -25,6 +25,10 @@ __all__ = [
     "nearest",
 ]
 
+FAULTS_SHOWN = 100
+LETTERS_SHOWN = 500
+"""What a message shows of a recipe that has thousands of faults, or names of thousands of letters."""
+
 
 class TLError(Exception):
     """A refusal with a message for people; never shown with a traceback."""
@@ -92,7 +96,9 @@ class RecipeFault:
     hint: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f"; {self.hint}" if self.hint else "")
+        what, half = self.what, LETTERS_SHOWN // 2
+        what = what if len(what) <= LETTERS_SHOWN else f"{what[:half]}…{what[-half:]}"
+        return f"{self.where}: {what}" + (f"; {self.hint}" if self.hint else "")
 
 
 class RecipeError(TLError):
@@ -103,7 +109,9 @@ class RecipeError(TLError):
     def __init__(self, faults: Sequence[RecipeFault], next_step: str | None = None) -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__(f"the recipe has {count}", where="\n".join(map(str, self.faults)), hint=next_step)
+        lines = [str(fault) for fault in self.faults[:FAULTS_SHOWN]]
+        lines += [f"… and {len(self.faults) - FAULTS_SHOWN} more"] if len(self.faults) > FAULTS_SHOWN else []
+        super().__init__(f"the recipe has {count}", where="\n".join(lines), hint=next_step)
 
 
 class RecipeWarning(UserWarning):

@@ -1,7 +1,9 @@
 """From entry points to a plugin host: loaded one at a time, each failure kept, none of them fatal.
 
-A plugin is a module behind an entry point of the group ``tlcore``. Importing it is guarded against everything but
-a user's interruption, since one broken package must not take the tool with it (``sys.exit`` at import included).
+A plugin is a module behind an entry point of the group ``tlcore``. The built-ins are imported at once; of any other
+the index tells what it offers, and it is imported when something of it is used or when it hears of a run. An import is
+guarded against everything but a user's interruption, since one broken package must not take the tool with it
+(``sys.exit`` at import included).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import math
 import os
 import sys
 import textwrap
@@ -22,7 +25,8 @@ from typing import Any
 import pluggy
 
 from tlcore import hookspecs
-from tlcore.errors import Interrupted, PluginError, nearest
+from tlcore.errors import Interrupted, PluginError, UsageError, nearest
+from tlcore.plugin_index import TIME_LIMIT, Description, Plugin, PluginIndex
 
 __all__ = ["BUILTIN_DISTRIBUTION", "ENTRY_POINT_GROUP", "LOADING", "Failure", "Plugin", "PluginHost"]
 
@@ -33,27 +37,15 @@ LOADING = ("loading", "import", "registration")
 HOOK_NAMES = tuple(name for name in hookspecs.__all__ if name.startswith("tl_"))
 
 
-@dataclass(frozen=True, order=True)
-class Plugin:
-    """A plugin as its distribution declares it."""
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({f'{self.distribution} {self.version}'.strip()})"
-
-
 @dataclass(frozen=True)
 class Failure:
-    """Why a plugin, or one of its hooks, cannot be used."""
+    """Why a plugin, or one of its hooks, cannot be used; ``offer`` names what is refused, if it is one thing."""
 
     plugin: Plugin
     doing: str
     reason: str
     traceback: str = ""
+    offer: str = ""
 
     def __str__(self) -> str:
         return f"plugin {self.plugin} failed at {self.doing}: {self.reason}"
@@ -62,9 +54,11 @@ class Failure:
 class PluginHost:
     """The plugins of one process; an object that callers make and hand on, never a global.
 
-    ``declared`` replaces the installed entry points (for tests). ``disabled`` names plugins that stay out. From
-    ``environ``: ``TL_PLUGINS`` (set, even to nothing: besides the built-ins only these plugins, comma-separated) and
-    ``TL_STRICT_PLUGINS`` (a true value: any failure raises PluginError).
+    ``declared`` replaces the installed entry points (for tests); those are imported at once unless an ``index`` is
+    given. ``disabled`` names plugins that stay out. ``again`` looks anew at those that the index has as failed. From
+    ``environ``: ``TL_PLUGINS`` (set, even to nothing: besides the built-ins only these plugins, comma-separated),
+    ``TL_STRICT_PLUGINS`` (a true value: any failure raises PluginError) and ``TL_PLUGIN_TIMEOUT`` (the seconds that the
+    first look at a plugin may take).
     """
 
     def __init__(
@@ -73,37 +67,60 @@ class PluginHost:
         *,
         disabled: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
+        index: PluginIndex | None = None,
+        again: bool = False,
     ) -> None:
         self.plugins: list[Plugin] = []
         self.failures: list[Failure] = []
         self._manager = pluggy.PluginManager("tlcore")
         self._manager.add_hookspecs(hookspecs)
         self._muted: set[tuple[Plugin, str]] = set()
+        self._described: dict[Plugin, Description] = {}
         self._strict = environ.get("TL_STRICT_PLUGINS", "").lower() not in ("", "0", "false", "no")
         points = entry_points(group=ENTRY_POINT_GROUP) if declared is None else declared
-        found = {_declaration(point): point for point in points}
+        self._points = {_declaration(point): point for point in points}
         out, wanted = set(disabled), environ.get("TL_PLUGINS")
-        self.disabled = sorted(plugin for plugin in found if plugin.name in out or not _allowed(plugin, wanted))
-        for plugin in self._without_clashes(sorted(set(found) - set(self.disabled))):
-            self._load(plugin, found[plugin])
+        self.disabled = sorted(plugin for plugin in self._points if plugin.name in out or not _allowed(plugin, wanted))
+        for plugin in self._without_clashes(sorted(set(self._points) - set(self.disabled))):
+            if plugin.distribution != BUILTIN_DISTRIBUTION and (index or declared is None):
+                index = index or PluginIndex(limit=_time_limit(environ))
+                self._describe(plugin, index.describe(plugin, again=again))
+            else:
+                self._load(plugin)
 
-    def collect(self, hook: str) -> Iterator[tuple[Plugin, list[Any]]]:
-        """Call a hook that offers, plugin by plugin; one that raises is noted as a failure and left out."""
-        for plugin in self.plugins:
-            offers: list[Any] | None = None
-            with self._guarded(plugin, hook):
-                offers = [record for records in self._caller(hook, plugin)() for record in records]
-            if offers is not None:
-                yield plugin, offers
+    def description(self, plugin: Plugin) -> Description | None:
+        """Return what the index says of a plugin; None where the plugin itself was imported and is to be asked."""
+        return self._described.get(plugin)
+
+    def is_loaded(self, plugin: Plugin) -> bool:
+        """Import a plugin that only the index told of until now, and say whether it works."""
+        if plugin in self.plugins and not self._manager.has_plugin(plugin.name):
+            self._load(plugin)
+        return self._manager.has_plugin(plugin.name)
+
+    def asked(self, plugin: Plugin, hook: str) -> list[Any] | None:
+        """Return what a plugin offers by a hook; if that raises, a failure is noted and the answer is None."""
+        with self._guarded(plugin, hook):
+            return [record for records in self._caller(hook, plugin)() for record in records]
+        return None
+
+    def hooks_of(self, plugin: Plugin) -> list[str]:
+        """Return the names of the hooks that a plugin implements."""
+        known = self.description(plugin)
+        if known is not None:
+            return list(known.hooks)
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin.name)) or []
+        return sorted(caller.name for caller in callers)
 
     def notify(self, hook: str, event: Any, warn: Callable[[str], None]) -> None:
         """Tell every plugin of an event; a hook that raises is muted from then on, with a warning: the run goes on."""
-        for plugin in self.plugins:
-            if (plugin, hook) in self._muted:
+        for plugin in list(self.plugins):
+            if (plugin, hook) in self._muted or hook not in self.hooks_of(plugin):
                 continue
             before = len(self.failures)
-            with self._guarded(plugin, hook):
-                self._caller(hook, plugin)(event=event)
+            if self.is_loaded(plugin):
+                with self._guarded(plugin, hook):
+                    self._caller(hook, plugin)(event=event)
             for failure in self.failures[before:]:
                 self._muted.add((plugin, hook))
                 warn(f"{failure}; the run goes on without it")
@@ -112,17 +129,32 @@ class PluginHost:
         """Return what went wrong with the plugin of this name."""
         return [failure for failure in self.failures if failure.plugin.name == name]
 
-    def reject(self, plugin: Plugin, doing: str, reason: str, error: BaseException | None = None) -> Failure:
-        """Note that a plugin, or something that it offers, cannot be used.
+    def reject(
+        self, plugin: Plugin, doing: str, reason: str, error: BaseException | None = None, *, offer: str = ""
+    ) -> Failure:
+        """Note that a plugin, or the one thing ``offer`` of it, cannot be used.
 
         Raises:
             PluginError: where ``TL_STRICT_PLUGINS`` is set.
         """
         details = "".join(traceback.format_exception(error)) if error is not None else ""
-        failure = Failure(plugin, doing, reason, details)
-        self.failures.append(failure)
+        return self._noted(Failure(plugin, doing, reason, details, offer), error)
+
+    def reject_as_described(self, plugin: Plugin, doing: str) -> None:
+        """Note what the index says to be wrong with what a plugin is doing."""
+        known = self.description(plugin)
+        for fault in known.faults if known is not None else ():
+            if fault.doing == doing:
+                self._noted(Failure(plugin, fault.doing, fault.reason, fault.traceback, fault.offer))
+
+    def _noted(self, failure: Failure, error: BaseException | None = None) -> Failure:
+        """Keep a failure, once: the index and the plugin itself may both tell of it."""
+        alike = [one for one in self.failures if (one.plugin, one.doing, one.reason) == (
+            failure.plugin, failure.doing, failure.reason)]  # fmt: skip
+        if not alike:
+            self.failures.append(failure)
         if self._strict:
-            hint = f"TL_STRICT_PLUGINS is set; to go without: --no-plugin {plugin.name}"
+            hint = f"TL_STRICT_PLUGINS is set; to go without: --no-plugin {failure.plugin.name}"
             raise PluginError(str(failure), hint=hint) from error
         return failure
 
@@ -139,14 +171,28 @@ class PluginHost:
                     self.reject(plugin, "loading", f"the name {name!r} is also claimed by {others}")
         return kept
 
-    def _load(self, plugin: Plugin, entry_point: EntryPoint) -> None:
+    def _describe(self, plugin: Plugin, known: Description) -> None:
+        self._described[plugin] = known
+        twin = next((other for other in self.plugins if other.module == plugin.module), None)
+        if twin is not None:
+            self.reject(plugin, "registration", f"its module {plugin.module} is the plugin {twin} already")
+        elif any(fault.doing in LOADING for fault in known.faults):
+            for doing in LOADING:
+                self.reject_as_described(plugin, doing)
+        else:
+            self.plugins.append(plugin)
+
+    def _load(self, plugin: Plugin) -> None:
         fault = None
+        works = False
         with self._guarded(plugin, "import"):
-            module = entry_point.load()
+            module = self._points[plugin].load()
             fault = _fault(plugin, module)
             if fault is None:
                 self._manager.register(module, plugin.name)
-                self.plugins.append(plugin)
+                works = True
+        if works != (plugin in self.plugins):
+            (self.plugins.append if works else self.plugins.remove)(plugin)
         if fault is not None:
             self.reject(plugin, "registration", fault)
 
@@ -174,6 +220,17 @@ class PluginHost:
 def _declaration(point: EntryPoint) -> Plugin:
     name, version = (point.dist.name, point.dist.version) if point.dist else ("no distribution", "")
     return Plugin(point.name, point.value, name, version)
+
+
+def _time_limit(environ: Mapping[str, str]) -> float:
+    text = environ.get("TL_PLUGIN_TIMEOUT") or str(TIME_LIMIT)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise UsageError(f"TL_PLUGIN_TIMEOUT: {text!r} is no number of seconds", hint="set it to a number, such as 60")
+    return limit
 
 
 def _allowed(plugin: Plugin, wanted: str | None) -> bool:

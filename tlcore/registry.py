@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tlcore.errors import PluginError, TLError, UsageError, nearest
@@ -22,20 +23,36 @@ KINDS: dict[str, type[Spec]] = {
 }
 HOOK_OF_KIND = {"task": "tl_tasks", "backbone": "tl_backbones", "adapter": "tl_adapters", "data": "tl_data_sources"}
 KIND_WORDS = {"task": "task", "backbone": "backbone", "adapter": "adapter", "data": "data source"}
-MEND = "mend or remove that package; `tl plugins --errors` shows the whole story"
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A spec and the plugin that offers it."""
+    """One thing that a plugin offers; ``modality`` is None where its kind has none."""
 
     plugin: Plugin
-    spec: Any
+    name: str
+    summary: str
+    modality: str | None
+    _spec: Callable[[], Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, plugin: Plugin, spec: Any) -> Offer:
+        """Return the offer of a spec that is at hand."""
+        return cls(plugin, spec.name, spec.summary, getattr(spec, "modality", None), lambda: spec)
 
     @property
     def full_name(self) -> str:
         """The name that is never ambiguous: ``plugin/name``."""
-        return f"{self.plugin.name}/{self.spec.name}"
+        return f"{self.plugin.name}/{self.name}"
+
+    @property
+    def spec(self) -> Any:
+        """The plugin's own record; asking for it imports the plugin.
+
+        Raises:
+            PluginError: the plugin does not work, though it did when the index looked at it.
+        """
+        return self._spec()
 
 
 class Registry:
@@ -44,7 +61,7 @@ class Registry:
     def __init__(self, host: PluginHost) -> None:
         self.host = host
         self._offers: dict[str, dict[str, Offer]] = {}
-        self._refused: dict[str, dict[str, Failure]] = {}
+        self._specs: dict[tuple[str, Plugin], list[Any]] = {}
 
     def offers(self, kind: str) -> list[Offer]:
         """Return what is offered of a kind (``task``, ``backbone``, ``adapter``, ``data``), ordered by full name."""
@@ -59,19 +76,22 @@ class Registry:
             UsageError: no such name, or a short name that several plugins have.
             PluginError: the plugin that the name needs is absent, switched off or broken.
         """
-        matches = [offer for offer in self.offers(kind) if name in (offer.full_name, offer.spec.name)]
+        matches = [offer for offer in self.offers(kind) if name in (offer.full_name, offer.name)]
         if len(matches) == 1:
             return matches[0]
         if matches:
             names = " or ".join(f"{offer.full_name} (from {offer.plugin.distribution})" for offer in matches)
             raise UsageError(f"{KIND_WORDS[kind]} {name!r} is offered by several plugins", hint=f"write {names}")
-        for full_name, failure in self._refused[kind].items():
-            if name in (full_name, full_name.partition("/")[2]):
-                raise PluginError(f"{KIND_WORDS[kind]} {name!r} cannot be used", where=str(failure), hint=MEND)
+        for failure in self.host.failures:
+            if failure.doing == HOOK_OF_KIND[kind] and name in (
+                failure.offer,
+                f"{failure.plugin.name}/{failure.offer}",
+            ):
+                raise _unusable(kind, name, [failure])
         raise self._absent_in_full(kind, name) if "/" in name else self._absent(kind, name)
 
     def _absent(self, kind: str, name: str) -> TLError:
-        known = sorted({offer.spec.name for offer in self.offers(kind)})
+        known = sorted({offer.name for offer in self.offers(kind)})
         meant = nearest(name, known)
         silent = self._silent(kind, self.host.failures)
         if silent and not meant:
@@ -87,7 +107,7 @@ class Registry:
         what = f"there is no {KIND_WORDS[kind]} {name!r}"
         working = [plugin.name for plugin in self.host.plugins]
         meant_plugin = plugin_name if plugin_name in working else nearest(plugin_name, working)
-        theirs = {offer.spec.name: offer.full_name for offer in self.offers(kind) if offer.plugin.name == meant_plugin}
+        theirs = {offer.name: offer.full_name for offer in self.offers(kind) if offer.plugin.name == meant_plugin}
         meant = theirs.get(short_name) or theirs.get(nearest(short_name, theirs) or "")
         silent = self._silent(kind, self.host.failures_of(plugin_name))
         if silent and not (plugin_name in working and meant):
@@ -106,28 +126,67 @@ class Registry:
         return [failure for failure in failures if failure.doing in (*LOADING, HOOK_OF_KIND[kind])]
 
     def _collect(self, kind: str) -> None:
-        offers: dict[str, Offer] = {}
-        refused: dict[str, Failure] = {}
-        for plugin, specs in self.host.collect(HOOK_OF_KIND[kind]):
+        self._offers[kind] = {}
+        for plugin in list(self.host.plugins):
+            known = self.host.description(plugin)
+            if known is None:
+                offers = [Offer.of(plugin, spec) for spec in self._specs_of(kind, plugin)]
+            else:
+                self.host.reject_as_described(plugin, HOOK_OF_KIND[kind])
+                offers = [
+                    Offer(plugin, one.name, one.summary, one.modality, partial(self._spec, kind, plugin, one.name))
+                    for one in known.offers.get(kind, ())
+                ]
+            self._offers[kind] |= {offer.full_name: offer for offer in offers}
+
+    def _spec(self, kind: str, plugin: Plugin, name: str) -> Any:
+        """Import a plugin that the index told of, and return the one spec."""
+        full_name = f"{plugin.name}/{name}"
+        if not self.host.is_loaded(plugin):
+            raise _unusable(kind, full_name, self.host.failures_of(plugin.name))
+        found = next((spec for spec in self._specs_of(kind, plugin) if spec.name == name), None)
+        if found is None:
+            reason = f"it offers {full_name} at one time and not at another"
+            raise _unusable(kind, full_name, [self.host.reject(plugin, HOOK_OF_KIND[kind], reason, offer=name)])
+        return found
+
+    def _specs_of(self, kind: str, plugin: Plugin) -> list[Any]:
+        """Return the records of one kind that an imported plugin offers, without those that cannot be used."""
+        if (kind, plugin) not in self._specs:
+            specs = self.host.asked(plugin, HOOK_OF_KIND[kind]) or []
             names = [getattr(spec, "name", None) for spec in specs]
-            for spec in specs:
+            good = []
+            for spec, name in zip(specs, names, strict=True):
                 fault = _fault(spec, KINDS[kind])
-                if fault is None and names.count(spec.name) > 1:
-                    fault = f"it offers {plugin.name}/{spec.name} {names.count(spec.name)} times"
+                if fault is None and names.count(name) > 1:
+                    fault = f"it offers {plugin.name}/{name} {names.count(name)} times"
                 if fault is None:
-                    offer = Offer(plugin, spec)
-                    offers[offer.full_name] = offer
+                    good.append(spec)
                 else:
-                    failure = self.host.reject(plugin, HOOK_OF_KIND[kind], fault)
-                    refused[f"{plugin.name}/{getattr(spec, 'name', '')}"] = failure
-        self._offers[kind], self._refused[kind] = offers, refused
+                    self.host.reject(plugin, HOOK_OF_KIND[kind], fault, offer=str(name or ""))
+            self._specs[kind, plugin] = good
+        return self._specs[kind, plugin]
+
+
+def _unusable(kind: str, name: str, failures: Sequence[Failure]) -> PluginError:
+    return PluginError(
+        f"{KIND_WORDS[kind]} {name!r} cannot be used", where="\n".join(map(str, failures)), hint=_mend(failures)
+    )
+
+
+def _mend(failures: Sequence[Failure]) -> str:
+    switches = " ".join(dict.fromkeys(f"--no-plugin {failure.plugin.name}" for failure in failures))
+    return (
+        f"mend or remove that package, or name something else and go without it: `tl {switches} …`; "
+        "`tl plugins --errors` looks again and shows the whole story"
+    )
 
 
 def _broken(kind: str, name: str, failures: Sequence[Failure]) -> PluginError:
     return PluginError(
         f"there is no {KIND_WORDS[kind]} {name!r} among the plugins that work",
         where="\n".join(str(failure) for failure in failures),
-        hint=MEND,
+        hint=_mend(failures),
     )
 
 

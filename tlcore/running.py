@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
 from tlcore.errors import DataError, Interrupted, ResourceError, TLError, UsageError
+from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
 from tlcore.plugins import PluginHost
@@ -101,6 +102,7 @@ def run(
     Raises:
         TLError: one of its kinds, each with a message for people and an exit code.
     """
+    require_floors()
     registry = registry or Registry(PluginHost())
     lock = None
     if not isinstance(recipe, Recipe):

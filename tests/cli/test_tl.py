@@ -27,8 +27,12 @@ class EarOptions:
 class WavesOptions:
     path: Path = tlcore.option(help="Folder of recordings.")
 
-def spec(kind, name, options=tlcore.NoOptions, **more):
-    return kind(name=name, summary=f"The {name} \\x1b[31m.", build=print, smoke=print, options=options, **more)
+class Waves:
+    def examples(self):
+        yield tlcore.Example(id="a", input=b"", label="low")
+
+def spec(kind, name, options=tlcore.NoOptions, build=print, **more):
+    return kind(name=name, summary=f"The {name} \\x1b[31m.", build=build, smoke=print, options=options, **more)
 
 @tlcore.hookimpl
 def tl_tasks():
@@ -40,7 +44,7 @@ def tl_backbones():
 
 @tlcore.hookimpl
 def tl_data_sources():
-    yield spec(tlcore.DataSourceSpec, "waves", WavesOptions, modality="sound")
+    yield spec(tlcore.DataSourceSpec, "waves", WavesOptions, modality="sound", build=lambda options: Waves())
 
 @tlcore.hookimpl
 def tl_adapters():

@@ -282,13 +282,13 @@ def _are_classes(cells: Sequence[Any]) -> bool:
 
 
 def _modalities(registry: Registry) -> list[str]:
-    return sorted({str(offer.spec.modality) for offer in registry.offers("backbone")})
+    return sorted({str(offer.modality) for offer in registry.offers("backbone")})
 
 
 def _can_read(modality: str, examples: Sequence[Example], registry: Registry) -> bool:
     """Say whether the first backbone of a modality that can be built reads the first inputs."""
     for offer in registry.offers("backbone"):
-        if offer.spec.modality == modality:
+        if offer.modality == modality:
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     backbone = offer.spec.build(offer.spec.smoke(Path(folder)), None)

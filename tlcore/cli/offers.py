@@ -34,12 +34,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 def plugins(
     ctx: typer.Context,
     json_: Json = False,
-    errors: Annotated[bool, typer.Option("--errors", help="Show the whole traceback of each failure.")] = False,
+    errors: Annotated[
+        bool,
+        typer.Option("--errors", help="Look again at those that failed, and show the whole traceback of each."),
+    ] = False,
 ) -> None:
     """List the plugins, what they offer and which fail."""
     from tlcore.registry import HOOK_OF_KIND, Registry
 
-    host = host_of(ctx)
+    host = host_of(ctx, again=errors)
     registry = Registry(host)
     offered = {kind: registry.offers(kind) for kind in HOOK_OF_KIND}
     if json_:
@@ -48,7 +51,7 @@ def plugins(
     rows = []
     for plugin in host.plugins:
         names = [
-            f"{HEADINGS[kind]}: {', '.join(offer.spec.name for offer in offers if offer.plugin == plugin)}"
+            f"{HEADINGS[kind]}: {', '.join(offer.name for offer in offers if offer.plugin == plugin)}"
             for kind, offers in offered.items()
             if any(offer.plugin == plugin for offer in offers)
         ]
@@ -80,7 +83,7 @@ def list_(
         return
     parts = []
     for one in kinds:
-        rows = [(_short(offer, offers[one]), _modality(offer), offer.spec.summary) for offer in offers[one]]
+        rows = [(_short(offer, offers[one]), _modality(offer), offer.summary) for offer in offers[one]]
         body = columns(rows, indent="  ") if rows else "  none"
         parts.append(body if kind is not None else f"{HEADINGS[one]}\n{body}")
     typer.echo("\n\n".join(parts))
@@ -108,7 +111,7 @@ def show(
         return
     facts = [("name", offer.full_name), ("from", f"{offer.plugin.distribution} {offer.plugin.version}")]
     facts += [("input", _modality(offer))] if _modality(offer) else []
-    typer.echo(harmless("\n".join(textwrap.wrap(offer.spec.summary, width()))))
+    typer.echo(harmless("\n".join(textwrap.wrap(offer.summary, width()))))
     typer.echo(columns(facts, indent="  "))
     rows = [(key.name, type_in_words(key), default_in_words(key), key.help) for key in with_nested(keys)]
     section = f"{word}: {{{chosen_by(word)}: {_short(offer, registry.offers(word))}, ...}}"
@@ -129,23 +132,23 @@ def _kind(word: str) -> str:
 
 
 def _short(offer: Offer, offers: list[Offer]) -> str:
-    alone = [other.spec.name for other in offers].count(offer.spec.name) == 1
-    return str(offer.spec.name) if alone else offer.full_name
+    alone = [other.name for other in offers].count(offer.name) == 1
+    return offer.name if alone else offer.full_name
 
 
 def _modality(offer: Offer) -> str:
     """Return what kind of input an offer is for, in a word; nothing for what has none."""
-    modality = str(getattr(offer.spec, "modality", ""))
+    modality = str(offer.modality or "")
     return "any" if modality == "*" else modality
 
 
 def _offer_as_json(kind: str, offer: Offer) -> dict[str, Any]:
     return {
         "kind": kind,
-        "name": offer.spec.name,
+        "name": offer.name,
         "full_name": offer.full_name,
-        "summary": offer.spec.summary,
-        "modality": getattr(offer.spec, "modality", None),
+        "summary": offer.summary,
+        "modality": offer.modality,
         "plugin": offer.plugin.name,
         "distribution": offer.plugin.distribution,
         "version": offer.plugin.version,
@@ -157,7 +160,7 @@ def _plugins_as_json(registry: Registry, offered: dict[str, list[Offer]]) -> dic
     working = []
     for plugin in host.plugins:
         own = {
-            HEADINGS[kind]: [offer.spec.name for offer in offers if offer.plugin == plugin]
+            HEADINGS[kind]: [offer.name for offer in offers if offer.plugin == plugin]
             for kind, offers in offered.items()
         }
         working.append({**vars(plugin), "offers": own})

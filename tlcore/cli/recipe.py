@@ -28,11 +28,18 @@ def check(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as train.epochs=3.")
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read all the data and build the network too, as a run does before training.")
+    ] = False,
 ) -> None:
-    """Say whether FILE is a valid recipe; if not, list all that is wrong with it."""
+    """Say whether FILE is a valid recipe whose files are there; if not, list all that is wrong with it."""
     from tlcore.recipe import read_recipe
+    from tlcore.recipe_check import Faults, faults_of
 
     recipe = read_recipe(file, registry_of(ctx), set_ or ())
+    faults = faults_of(recipe, deep=deep)
+    if faults:
+        raise faults[0] if len(faults) == 1 else Faults(faults)
     typer.echo(harmless(f"{file} is valid"))
     typer.echo(columns(_summary(recipe), indent="  "))
 

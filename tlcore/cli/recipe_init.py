@@ -73,7 +73,7 @@ def init(
             hint="add examples of another class; or name the column of the labels: `--set data.label=COLUMN`",
         )
     task, modality = _task(task, facts, registry)
-    fitting = [offer.spec.name for offer in registry.offers("backbone") if offer.spec.modality == modality]
+    fitting = [offer.name for offer in registry.offers("backbone") if offer.modality == modality]
     name = _backbone(backbone, modality, fitting, registry)
     if weights is None and any(key.name == "weights" and key.required for key in _keys("backbone", name, registry)):
         raise UsageError(f"backbone {name} has no weights of its own", hint="say which: --weights FOLDER, or a name")
@@ -106,7 +106,7 @@ def _task(asked: str | None, facts: Facts, registry: Registry) -> tuple[str, str
         DataError: labels that are none among many numbers.
     """
     if asked is not None:
-        return asked, str(registry.find("task", asked).spec.modality)
+        return asked, str(registry.find("task", asked).modality)
     if facts.no_numbers:
         raise DataError(
             f"the labels are numbers, but {len(facts.no_numbers)} of {len(facts.counts):,} are none: "
@@ -114,7 +114,7 @@ def _task(asked: str | None, facts: Facts, registry: Registry) -> tuple[str, str
             where=str(facts.section["path"]),
             hint="correct these rows or take them out; or say what they are with --task",
         )
-    offers = {offer.spec.name: offer.spec for offer in registry.offers("task")}
+    offers = {offer.name: offer for offer in registry.offers("task")}
     modality = facts.modality(registry)
     name = f"{modality}-{facts.kind}"
     if name not in offers:
@@ -134,7 +134,7 @@ def _backbone(asked: str | None, modality: str, fitting: Sequence[str], registry
         if fitting:
             return fitting[0]
         raise UsageError(f"no backbone for {modality} is installed", hint="`tl list backbones` shows what there is")
-    if registry.find("backbone", asked).spec.modality != modality:
+    if registry.find("backbone", asked).modality != modality:
         raise UsageError(
             f"backbone {asked} is not for {modality}", hint=f"for {modality}: {', '.join(sorted(fitting))}"
         )

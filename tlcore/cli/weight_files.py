@@ -122,8 +122,8 @@ def _of_backbone(name: str, overrides: Sequence[str], registry: Registry) -> Rec
     """Return a recipe around a backbone alone; its other parts are whatever fits."""
     from tlcore.recipe import parse_recipe
 
-    modality = registry.find("backbone", name).spec.modality
-    task = next((o.full_name for o in registry.offers("task") if o.spec.modality == modality), None)
+    modality = registry.find("backbone", name).modality
+    task = next((o.full_name for o in registry.offers("task") if o.modality == modality), None)
     if task is None:
         raise UsageError(f"no task for {modality} is installed", hint="give a recipe instead of a backbone's name")
     text = (

@@ -37,8 +37,8 @@ def list_(
     """Say which weights each backbone takes, whether they are on this machine, and list the files."""
     registry = registry_of(ctx)
     offers = registry.offers("backbone")
-    short = Counter(offer.spec.name for offer in offers)
-    every = [offer.spec.name if short[offer.spec.name] == 1 else offer.full_name for offer in offers]
+    short = Counter(offer.name for offer in offers)
+    every = [offer.name if short[offer.name] == 1 else offer.full_name for offer in offers]
     rows: list[tuple[str, str, str]] = []
     used: dict[Path, FileUse] = {}
     absent: list[str] = []

@@ -62,15 +62,18 @@ def available(kind: str, registry: Registry) -> dict[str, Chosen]:
     if kind not in KINDS:
         return {name: Chosen(name, options, keys_of(options)) for name, options in OWN_CHOICES[kind].items()}
     offers = registry.offers(kind)
-    short_names = [offer.spec.name for offer in offers]
+    short_names = [offer.name for offer in offers]
     found = {}
     for offer in offers:
         try:
             keys = options_keys(kind, offer)
         except PluginError as error:
-            registry.host.reject(offer.plugin, f"the options of {offer.full_name}", error.where or error.what, error)
+            if offer.plugin in registry.host.plugins:  # else it is noted already that all of it does not work
+                registry.host.reject(
+                    offer.plugin, f"the options of {offer.full_name}", error.where or error.what, error
+                )
             continue
-        name = offer.spec.name if short_names.count(offer.spec.name) == 1 else offer.full_name
+        name = offer.name if short_names.count(offer.name) == 1 else offer.full_name
         found[name] = Chosen(offer.full_name, offer.spec.options, keys, offer.spec)
     return dict(sorted(found.items()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ def read_recipe(path: Path, registry: Registry, overrides: Sequence[str] = ()) -
     """
     path = Path(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise UsageError(f"the recipe {path} is no file but a pipe or a device", hint="give a YAML file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -62,7 +65,9 @@ def parse_recipe(text: str, registry: Registry, *, file: str, name: str, overrid
     faults: list[RecipeFault] = []
     root = parse_document(text, lambda line, column: f"{file}:{line}:{column}", faults)
     if root is None or (isinstance(root, Scalar) and root.is_null):
-        raise RecipeError([RecipeFault(file, "the recipe is empty", "it needs task, data, backbone and adapter")])
+        raise RecipeError(
+            [RecipeFault(f"{file}:1:1", "the recipe is empty", "it needs task, data, backbone and adapter")]
+        )
     if not isinstance(root, Section):
         fault = RecipeFault(root.at, f"a recipe is a section of keys, got {shown(root)}", "begin with `task: ...`")
         raise RecipeError([fault])
@@ -247,7 +252,7 @@ class _Reader:
         return None
 
     def _known(self, kind: str) -> str:
-        names = list(OWN_CHOICES.get(kind, {})) or [offer.spec.name for offer in self.registry.offers(kind)]
+        names = list(OWN_CHOICES.get(kind, {})) or [offer.name for offer in self.registry.offers(kind)]
         return f"known: {', '.join(sorted(set(names))) or 'none'}"
 
     def _data(self, root: Section, key: Key) -> Any:
@@ -283,6 +288,6 @@ class _Reader:
             elif modality != measure[2]:
                 what = f"{KIND_WORDS[word]} {choice.name} is for {modality}, {measure[0]} {measure[1]} for {measure[2]}"
                 offers = self.registry.offers(word)
-                fitting = [offer.spec.name for offer in offers if offer.spec.modality in (measure[2], ANY_MODALITY)]
+                fitting = [offer.name for offer in offers if offer.modality in (measure[2], ANY_MODALITY)]
                 hint = f"for {measure[2]}: {', '.join(sorted(fitting)) or 'none is installed'}"
                 self.faults.append(RecipeFault(root.entries[word].value.at, what, hint))

@@ -55,7 +55,7 @@ def check_plugin(
     for one in host.plugins:
         check_light_import(one.module)
     for offer in offers:
-        check_offer(offer, registry, folder, labels=(labels or {}).get(offer.spec.name, LABELS))
+        check_offer(offer, registry, folder, labels=(labels or {}).get(offer.name, LABELS))
 
 
 def check_offer(offer: Offer, registry: Registry, folder: Path, *, labels: Sequence[Any] = LABELS) -> None:
@@ -67,7 +67,7 @@ def check_offer(offer: Offer, registry: Registry, folder: Path, *, labels: Seque
     spec = offer.spec
     try:
         if isinstance(spec, TaskSpec):
-            fitting = [one.spec for one in registry.offers("backbone") if one.spec.modality == spec.modality]
+            fitting = [one.spec for one in registry.offers("backbone") if one.modality == spec.modality]
             examples = [example for one in fitting for example in one.samples(room(folder))]
             check_task(spec, folder, labels=labels, examples=examples)
         elif isinstance(spec, BackboneSpec):

@@ -54,7 +54,7 @@ def smoke_options(spec: Spec, folder: Path) -> Any:
     from tlcore.recipe.choices import options_keys
 
     try:
-        keys = options_keys(spec.kind, Offer(Plugin("checked", "", "", ""), spec))
+        keys = options_keys(spec.kind, Offer.of(Plugin("checked", "", "", ""), spec))
     except PluginError as error:
         raise ConformanceError(str(error)) from error
     require(spec.options.__dataclass_params__.frozen, f"{spec.options.__name__} is not frozen")  # type: ignore[attr-defined]
