@@ -1,0 +1,184 @@
+"""An unfinished run: who may go on with it, with what, and what a user is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+import tlcore
+from tlcore.cli import app
+from tlcore.errors import Interrupted, UsageError, WeightsError
+from tlcore.stopping import Stopping
+from tlcore.unfinished import differences, finished_epochs, owned
+
+RECIPE = {
+    "task": "image-classification",
+    "data": {"source": "folder", "path": "photos"},
+    "backbone": {"name": "resnet18", "weights": "random", "size": 32},
+    "adapter": "fine-tuning",
+    "train": {"epochs": 3, "batch_size": 8, "precision": "fp32"},
+    "evaluate": {"resamples": 0, "probe": False, "report": "none"},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TL_CACHE", str(tmp_path / "cache"))
+    for n in range(40):
+        path = tmp_path / "photos" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((36, 36), 20 + n).convert("RGB").point(lambda v, n=n: v // (1 + n % 2)).save(path)
+    (tmp_path / "recipe.yaml").write_text(json.dumps(RECIPE))
+    return tmp_path
+
+
+class StopAfter(Stopping):
+    """Asks for a stop after so many questions."""
+
+    def __init__(self, questions):
+        super().__init__()
+        self._left = questions
+
+    def asked(self):
+        self._left -= 1
+        if self._left < 0:
+            self.by = signal.SIGTERM
+        return self._left < 0
+
+
+def stopped(out, questions=4):
+    with pytest.raises(Interrupted) as caught:
+        tlcore.run("recipe.yaml", out=out, warn=lambda text: None, stopping=StopAfter(questions))
+    return caught.value
+
+
+def gone_on(out, *overrides, **options):
+    return tlcore.resume(out, overrides=overrides, warn=lambda text: None, **options)
+
+
+def test_a_stopped_run_says_how_to_go_on_and_does(place):
+    error = stopped("out")
+    assert (error.exit_code, error.what) == (143, "interrupted")
+    assert error.hint == "go on: tl run --resume out"
+    assert not (place / "out" / "manifest.json").exists()
+    said = []
+    result = tlcore.resume("out", warn=said.append)
+    assert any(line.startswith("resumed at step") for line in said)
+    whole = tlcore.run("recipe.yaml", out="whole", warn=lambda text: None)
+    assert result.metrics == whole.metrics
+    left = {path.name for path in (place / "out").iterdir()}
+    assert left == {path.name for path in (place / "whole").iterdir()}
+    with pytest.raises(UsageError, match="is finished"):
+        tlcore.resume("out")
+
+
+def test_it_goes_on_from_another_folder(place, monkeypatch):
+    stopped("out")
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert gone_on("../out").metrics["test"]["n"] > 0
+    assert os.getcwd() == str(place / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda place: None, "recipe.train.epochs: 3 before, 5 now"),
+        (lambda place: (place / "photos" / "a" / "0.png").unlink(), "data: "),
+        (lambda place: os.environ.__setitem__("TL_TESTED_VERSION", "1"), "libraries.torch: "),
+    ],
+)
+def test_what_changed_is_shown_and_refused_unless_told(place, monkeypatch, change, said):
+    stopped("out", questions=6)
+    overrides = ["train.epochs=5"] if "epochs" in said else []
+    change(place)
+    if "torch" in said:
+        began = json.loads((place / "out" / "begun.json").read_text())
+        began["identity"]["libraries"]["torch"] = "2.10.0"
+        (place / "out" / "begun.json").write_text(json.dumps(began))
+    before = sorted(path.name for path in (place / "out" / "checkpoints").iterdir())
+    with pytest.raises(UsageError, match="has changed") as caught:
+        gone_on("out", *overrides)
+    assert said in caught.value.where
+    assert "--allow-changed" in caught.value.hint
+    assert sorted(path.name for path in (place / "out" / "checkpoints").iterdir()) == before
+    if "data" not in said:
+        result = gone_on("out", *overrides, allow_changed=True)
+        assert len((result.folder / "history.jsonl").read_text().splitlines()) == (5 if overrides else 3)
+
+
+def test_a_damaged_checkpoint_is_stepped_over(place):
+    stopped("out", questions=6)
+    newest = max((place / "out" / "checkpoints").glob("step-*"))
+    raw = bytearray((newest / "model.safetensors").read_bytes())
+    raw[-5] ^= 1
+    (newest / "model.safetensors").write_bytes(raw)
+    said = []
+    result = tlcore.resume("out", warn=said.append)
+    assert any(f"{newest.name} is damaged" in line for line in said)
+    assert result.metrics == tlcore.run("recipe.yaml", out="whole", warn=lambda text: None).metrics
+
+
+def test_two_runs_never_share_a_folder(place):
+    stopped("out")
+    with owned(place / "out"):
+        code = "import sys, tlcore; tlcore.resume(sys.argv[1])"
+        done = subprocess.run([sys.executable, "-c", code, "out"], capture_output=True, text=True)
+    assert "belongs to a run that is still going on" in done.stderr
+    assert f"process {os.getpid()} on " in done.stderr
+    assert done.returncode != 0
+
+
+def test_nothing_to_go_on_with_is_said(place):
+    (place / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no run"):
+        tlcore.resume("empty")
+    stopped("out")
+    (place / "out" / "begun.json").write_text("{")
+    with pytest.raises(WeightsError, match="is damaged"):
+        tlcore.resume("out")
+
+
+def test_lost_lines_of_the_history_are_noticed(tmp_path):
+    (tmp_path / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert [record["epoch"] for record in finished_epochs(tmp_path, 2)] == [1, 2]
+    with pytest.raises(WeightsError, match="the 3 epochs"):
+        finished_epochs(tmp_path, 3)
+
+
+def test_differences_name_the_key_and_both_values():
+    before = {"a": {"b": 1, "c": "x"}, "d": [1], "e": True}
+    assert differences(before, {"a": {"b": 2, "c": "x"}, "d": [1]}) == [
+        "a.b: 1 before, 2 now",
+        "e: true before, nothing now",
+    ]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_with_a_checkpoint(place, sent, code):
+    command = [sys.executable, "-m", "tlcore.cli", "run", "recipe.yaml", "--out", "out", "--set", "train.epochs=100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (place / "out" / "history.jsonl").is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "hint: go on: tl run --resume out" in said
+    assert "Traceback" not in said
+    assert any((place / "out" / "checkpoints").glob("step-*"))
+
+
+def test_the_command_line_wants_a_recipe_or_a_run(place):
+    from typer.testing import CliRunner
+
+    for words in ([], ["recipe.yaml", "--resume", "out"], ["--resume", "out", "--out", "other"]):
+        done = CliRunner().invoke(app, ["run", *words])
+        assert done.exit_code == 2
+        assert "--resume" in done.stderr

@@ -1,0 +1,107 @@
+"""Checkpoints: whole or not there, the one before where the newest is damaged, never none."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from tlcore import ResourceError, WeightsError
+from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
+
+WEIGHTS = {"weight": torch.arange(6.0)}
+
+
+def save(checkpoints, step, **parts):
+    checkpoints.save({"step": step, "epoch": step}, {"model": {"weight": WEIGHTS["weight"] + step}, **parts})
+
+
+def test_the_newest_two_are_kept_and_each_is_whole(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "kept")
+    for step in (1, 2, 3):
+        save(checkpoints, step, best="model" if step == 1 else AS_BEFORE)
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-000000002", "step-000000003"]
+    found = Checkpoints(tmp_path / "kept").look()
+    assert (found.step, found.position) == (3, {"step": 3, "epoch": 3})
+    assert found.tensors("model")["weight"].tolist() == (WEIGHTS["weight"] + 3).tolist()
+    assert found.tensors("best")["weight"].tolist() == (WEIGHTS["weight"] + 1).tolist()
+    with pytest.raises(WeightsError, match="has no optimizer"):
+        found.tensors("optimizer")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors", "best.safetensors"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "flipped", "empty"])
+def test_of_a_damaged_newest_one_is_told_and_the_one_before_is_taken(tmp_path, name, damage):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(checkpoints, step, best="model")
+    path = tmp_path / "step-000000002" / name
+    raw = bytearray(path.read_bytes())
+    path.unlink()
+    if damage != "gone":
+        raw[len(raw) // 2] ^= 1 if damage == "flipped" else 0
+        path.write_bytes({"cut": raw[:-3], "flipped": raw, "empty": b""}[damage])
+    told = []
+    again = Checkpoints(tmp_path, tell=told.append)
+    assert again.look().step == 1
+    assert len(told) == 1
+    assert "step-000000002 is damaged" in told[0]
+    save(again, 2, best=AS_BEFORE)  # the run takes the same steps, and what is damaged goes
+    assert Checkpoints(tmp_path).look().step == 2
+
+
+def test_where_nothing_sound_is_there_is_none(tmp_path):
+    assert Checkpoints(tmp_path / "none").look() is None
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    (tmp_path / "step-000000001" / "manifest.json").write_text("{}")
+    assert Checkpoints(tmp_path).look() is None
+
+
+def _refusal(checkpoints):
+    try:
+        save(checkpoints, 2, best=AS_BEFORE)
+    except ResourceError as error:
+        return str(error)
+    return None
+
+
+CALLS = ("open", "fsync", "rename", "replace", "mkdir", "link", "chmod")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_fails_at_any_call_costs_no_earlier_checkpoint(tmp_path, monkeypatch, number):
+    """Fail the first call of a save, then the second, and so on until one is left alone."""
+    failed_at = 0
+    for at in range(200):
+        folder = tmp_path / str(at)
+        checkpoints = Checkpoints(folder)
+        save(checkpoints, 1, best="model")
+        count = 0
+
+        def failing(name, real, at=at):
+            def call(*arguments, **options):
+                nonlocal count
+                count += 1
+                if count == at + 1:
+                    raise OSError(number, os.strerror(number), str(arguments[0]))
+                return real(*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patched:
+            for name in CALLS:
+                patched.setattr(os, name, failing(name, getattr(os, name)))
+            said = _refusal(checkpoints)
+        saved = said is None
+        if said is not None:
+            failed_at += 1
+            assert "step 1 is valid" in said
+        found = Checkpoints(folder).look()
+        assert found.step == 2 if saved else found.step in (1, 2)
+        assert found.tensors("best")["weight"].tolist() == (WEIGHTS["weight"] + 1).tolist()
+        if count <= at:  # nothing was left to fail
+            break
+    else:
+        pytest.fail("it never ended")
+    assert failed_at >= 10
