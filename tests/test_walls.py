@@ -22,6 +22,7 @@ BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"
 ORDER = (
     "errors",
     "notes",
+    "foreign_files",
     "contracts",
     "specs",
     "hookspecs",
@@ -40,6 +41,7 @@ ORDER = (
     "data",
     "features",
     "training",
+    "self_test",
     "artifact",
     "run_folder",
     "evaluation",
