@@ -20,6 +20,7 @@ OUTSIDE = sorted((ROOT / "tests" / "outside").rglob("*.py"))
 BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"))
 
 ORDER = (
+    "redaction",
     "errors",
     "notes",
     "foreign_files",

@@ -23,6 +23,7 @@ import pluggy
 
 from tlcore import hookspecs
 from tlcore.errors import Interrupted, PluginError, nearest
+from tlcore.redaction import redacted
 
 __all__ = ["BUILTIN_DISTRIBUTION", "ENTRY_POINT_GROUP", "LOADING", "Failure", "Plugin", "PluginHost"]
 
@@ -119,7 +120,7 @@ class PluginHost:
             PluginError: where ``TL_STRICT_PLUGINS`` is set.
         """
         details = "".join(traceback.format_exception(error)) if error is not None else ""
-        failure = Failure(plugin, doing, reason, details)
+        failure = Failure(plugin, doing, redacted(reason), redacted(details))
         self.failures.append(failure)
         if self._strict:
             hint = f"TL_STRICT_PLUGINS is set; to go without: --no-plugin {plugin.name}"

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from tlcore.errors import WeightsError
 from tlcore.foreign_files import read_object
+from tlcore.redaction import redacted
 from tlcore.weights import file_digest
 
 __all__ = ["MANIFEST", "publish_copy", "publish_file", "publish_folder", "verify_folder"]
@@ -23,9 +24,12 @@ COPIED_AT_ONCE = 2**20
 
 
 def publish_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole, also after a kill."""
+    """Write a file so that a reader sees the old one or the new one, whole, also after a kill.
+
+    A text is written without secrets.
+    """
     with _published(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(redacted(content).encode("utf-8") if isinstance(content, str) else content)
 
 
 def publish_copy(path: Path, source: Path, sha256: str) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
+from tlcore.redaction import redacted
 
 __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are wide forms that some spreadsheets take for the same signs."""
 
 
 def require_free(out: Path) -> None:
@@ -96,7 +98,7 @@ class RunFolder:
         if not self.writes:
             return
         with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+            file.write(redacted(json.dumps(record, allow_nan=False)) + "\n")
 
 
 def csv_text(table: Table) -> str:
