@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from tlcore.cli.layout import harmless
+
 __all__ = ["run"]
 
 
@@ -38,7 +40,10 @@ def run(
 
     # Nothing but the JSON object may reach standard output, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr):
-        result = run_recipe(recipe, overrides=set_ or (), out=out, registry=registry_of(ctx), progress=ProgressLine())
+        result = run_recipe(
+            recipe, overrides=set_ or (), out=out, registry=registry_of(ctx), progress=ProgressLine(),
+            warn=lambda text: typer.echo(harmless(text), err=True),
+        )  # fmt: skip
     if not leads():
         return
     if json_:
