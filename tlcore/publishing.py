@@ -134,6 +134,7 @@ def _inside(folder: Path, name: str) -> Path:
     """
     with contextlib.suppress(ValueError, OSError, RuntimeError):  # a NUL, a name too long, links in a circle
         path = (folder / name).resolve()
+        path.is_file()  # asked here, where a name that no file can have is not a surprise
         if path.is_relative_to(folder.resolve()):
             return path
     raise WeightsError(f"refused: {name!r} points outside the folder", where=str(folder / MANIFEST))

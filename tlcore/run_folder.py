@@ -19,6 +19,7 @@ from tlcore.redaction import redacted
 
 __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
+LONGEST_NAME = 100
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are wide forms that some spreadsheets take for the same signs."""
 
@@ -89,8 +90,8 @@ class RunFolder:
         Raises:
             PluginError: a name that cannot be a file's everywhere.
         """
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only")
+        if len(name.encode()) > LONGEST_NAME or not name.replace("-", "").replace("_", "").isalnum():
+            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only, 100 at most")
         self.write(f"{name}.csv", csv_text(table))
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
