@@ -25,10 +25,10 @@ from tl_text.checkpoint import write_tiny
 from tlcore.weights import file_digest
 
 COMMIT = "a" * 40
-MEGABYTES = 400
+MEGABYTES = 300
 """What one of them may cost beside what the programs themselves take."""
 DRIVER = """
-import contextlib, io, json, os, resource, signal, sys
+import contextlib, io, json, os, signal, sys
 
 WATCHED = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.")
 seen = []
@@ -43,8 +43,9 @@ import datasets, torch, torchvision, transformers
 import huggingface_hub.constants as hub
 from tlcore.cli import main
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def megabytes(line):
+    status = open("/proc/self/status").read()
+    return int(status.partition(line + ":")[2].split()[0]) // 1024
 
 def stop(*given):
     raise TimeoutError("it did not end")
@@ -60,7 +61,8 @@ for name, argv, environ in json.load(open(items)):
     said = io.StringIO()
     sys.argv = ["tl", *argv]
     seen.clear()
-    code, before = None, peak()
+    code, before = None, megabytes("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         signal.alarm(60)
         try:
@@ -68,7 +70,7 @@ for name, argv, environ in json.load(open(items)):
         except SystemExit as ended:
             code = ended.code or 0
         signal.alarm(0)
-    found[name] = {"code": code, "said": said.getvalue(), "seen": list(seen), "megabytes": peak() - before}
+    found[name] = {"code": code, "said": said.getvalue(), "seen": list(seen), "megabytes": megabytes("VmHWM") - before}
     os.environ.clear()
     os.environ.update(usual)
     json.dump(found, open(met, "w"))
@@ -533,11 +535,11 @@ def tensor_named_like_a_path(place):
 
 
 @hostile(said="compressed members")
-def archive_that_unpacks_to_gigabytes(place):
+def archive_that_unpacks_to_more_than_it_is(place):
     with zipfile.ZipFile(place.folder / "w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}))
         with archive.open("archive/data/0", "w") as member:
-            for _ in range(300):
+            for _ in range(50):
                 member.write(bytes(2**20))
     return of_resnet(place, place.folder / "w.pt")
 
