@@ -16,13 +16,16 @@ import tlcore
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "tlcore").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 OUTSIDE = sorted((ROOT / "tests" / "outside").rglob("*.py"))
 BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"))
 
 ORDER = (
+    "redaction",
     "errors",
     "floors",
     "notes",
+    "foreign_files",
     "contracts",
     "specs",
     "hookspecs",
@@ -44,6 +47,7 @@ ORDER = (
     "moving_line",
     "features",
     "training",
+    "self_test",
     "artifact",
     "stopping",
     "unfinished",
@@ -54,6 +58,7 @@ ORDER = (
     "parts",
     "recipe_check",
     "running",
+    "reproduction",
     "testing",
     "cli",
 )
@@ -184,6 +189,8 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
             yield f"import {module}"
         if name in ("load_state_dict_from_url", "get_model_weights") or module.startswith("torch.hub"):
             yield f"from {module} import {name}"
+        if (module, name) == ("jinja2", "Template"):  # it escapes nothing
+            yield "from jinja2 import Template"
         if root(module) == "torchvision":
             from_torchvision.add(name or root(module))
     for node in ast.walk(tree):
@@ -196,8 +203,14 @@ def forbidden(tree: ast.Module) -> Iterator[str]:
                 yield "torch.load without weights_only=True"
             if function in ("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"):
                 yield function
-            if function.endswith((".load_state_dict_from_url", "hub.load", ".from_pretrained")):
+            if function.endswith((".load_state_dict_from_url", "hub.load", ".from_pretrained", "jinja2.Template")):
                 yield function
+            if function.endswith((".load_state", ".register_for_checkpointing")):  # of Accelerate: they unpickle
+                yield function
+            if function.endswith((".extractall", "unpack_archive")) and given.get("filter") != "'data'":
+                yield f"{function} without filter='data'"
+            if function.endswith("Environment") and given.get("autoescape") != "True":
+                yield f"{function} without autoescape=True"
             for keyword, harmless in (("trust_remote_code", "False"), ("allow_pickle", "False")):
                 if given.get(keyword, harmless) != harmless:
                     yield f"{function}({keyword}={given[keyword]})"
@@ -231,6 +244,16 @@ numpy.load(path, allow_pickle=True)
 subprocess.run("ls", shell=True)
 Popen("ls", shell=True)
 subprocess.check_output(command, shell=wanted)
+accelerator.load_state(folder)
+accelerator.register_for_checkpointing(state)
+import jinja2; jinja2.Template(text)
+from jinja2 import Template
+jinja2.Environment()
+archive.extractall(folder)
+archive.extractall(folder, filter="fully_trusted")
+shutil.unpack_archive(path, folder)
+torch.load(path, weights_only=bool(1))
+np.load(path, allow_pickle=given)
 """
 HARMLESS = """
 import torch; torch.load(path, map_location="cpu", weights_only=True)
@@ -242,6 +265,10 @@ VGGOptions(weights="random")
 json.loads(text)
 subprocess.run(["ls"], shell=False)
 Car(shell=Shell(outline))
+module.load_state_dict(tensors)
+archive.extractall(folder, filter="data")
+Environment(autoescape=True)
+numpy.load(path)
 """
 
 
@@ -255,9 +282,12 @@ def test_the_search_passes_what_is_harmless(line):
     assert list(forbidden(ast.parse(line))) == []
 
 
-@pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=named)
+@pytest.mark.parametrize("path", [*CORE, *PLUGINS, *BENCHMARKS], ids=named)
 def test_nothing_forbidden_stands_in_the_source(path):
-    assert list(forbidden(parsed(path))) == []
+    found = list(forbidden(parsed(path)))
+    if path in BENCHMARKS:  # what tlcore is measured against loads its checkpoints as its users do
+        found = [call for call in found if not call.endswith(".from_pretrained")]
+    assert found == []
 
 
 def test_there_are_at_most_15_hard_dependencies():
@@ -293,3 +323,4 @@ def test_the_walls_have_something_to_hold():
     assert len(CORE) > 20
     assert len(PLUGINS) > 10
     assert OUTSIDE
+    assert BENCHMARKS

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tlcore.contracts import Backbone, Example, Problem, Task
 from tlcore.errors import TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
+from tlcore.foreign_files import read_object
 from tlcore.plugins import PluginHost
 from tlcore.publishing import publish_folder, verify_folder
 from tlcore.recipe import Recipe, parse_recipe, plain
 from tlcore.registry import Registry
+from tlcore.self_test import head_digest, record_self_test, require_same_outputs
 from tlcore.weights import load_exactly, read_tensors
 
 if TYPE_CHECKING:
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Model", "load", "named_tensors", "save"]
 
-FORMAT = 2
+FORMAT = 3
 TENSORS = "model.safetensors"
 ABOUT = "artifact.json"
 BACKBONE = "backbone"
+SELF_TEST = "self_test"
 
 
 class Model:
@@ -103,7 +106,7 @@ def save(
     merged: Sequence[str] = (),
     precision: str = "fp32",
 ) -> None:
-    """Publish the model as ``folder``, which must not exist yet.
+    """Publish the model as ``folder``, which must not exist yet, with samples on which it tests itself when loaded.
 
     ``merged`` names stages without their injection; ``precision`` is what it was trained in.
     """
@@ -117,13 +120,15 @@ def save(
         "feature_dim": backbone.feature_dim,
         "merged": list(merged),
         "precision": precision,
+        "head_digest": head_digest(task_state, upper.head),
     }
 
     def fill(partial: Path) -> None:
         save_file(named_tensors(backbone, upper), partial / TENSORS)
-        (partial / ABOUT).write_text(json.dumps(about, indent=2), "utf-8")
         (partial / BACKBONE).mkdir()
         backbone.save(partial / BACKBONE)
+        recorded = record_self_test(partial / SELF_TEST, recipe.backbone.spec, backbone, upper)
+        (partial / ABOUT).write_text(json.dumps({**about, SELF_TEST: recorded}, indent=2), "utf-8")
 
     publish_folder(folder, fill, about={"format": FORMAT})
 
@@ -135,13 +140,13 @@ def about(folder: Path) -> dict[str, Any]:
         WeightsError: it is no artifact of tlcore, damaged, or of a newer format.
     """
     verify_folder(folder)
-    try:
-        found: dict[str, Any] = json.loads((folder / ABOUT).read_text("utf-8"))
-        version = found["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder} holds no readable {ABOUT}") from error
+    found = read_object(folder / ABOUT)
+    version = found.get("format")
     if version != FORMAT:
         raise WeightsError(f"{folder} is an artifact of format {version}; this tlcore reads format {FORMAT}")
+    kinds = {"recipe": dict, "task_state": dict, "inputs": str, "merged": list, "precision": str, SELF_TEST: dict}
+    if odd := [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]:
+        raise WeightsError(f"{ABOUT} is damaged: it does not say its {odd[0]}", where=str(folder))
     return found
 
 
@@ -150,7 +155,7 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
 
     Raises:
         UsageError: no such folder.
-        WeightsError: it is not finished, damaged, or does not fit the installed plugins.
+        WeightsError: it is not finished, damaged, does not fit the installed plugins, or fails its own test.
         PluginError: a plugin that it was made with is absent.
     """
     from tlcore.randomness import seeded
@@ -161,9 +166,8 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
     folder = model_folder(Path(run))
     found = about(folder)
     registry = registry or Registry(PluginHost())
-    recipe = parse_recipe(
-        json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=str(found["recipe"]["name"])
-    )
+    name = str(found["recipe"].get("name", "model"))
+    recipe = parse_recipe(json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=name)
     try:
         task = recipe.task.spec.build(recipe.task.options)
         task.restore(found["task_state"])
@@ -176,11 +180,18 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
         raise WeightsError(
             f"the model cannot be built again: {type(error).__name__}: {error}", where=str(folder)
         ) from error
-    upper = Upper(backbone, plan, merged=found.get("merged", ()))
+    upper = Upper(backbone, plan, merged=found["merged"])
     _load_tensors(folder / TENSORS, backbone, upper)
+    if head_digest(found["task_state"], upper.head) != found.get("head_digest"):
+        raise WeightsError(
+            "self-test failed: the labels are not those that the head was trained with",
+            where=str(folder / ABOUT),
+            hint="copy the folder again from where it was made, or repeat the run",
+        )
+    require_same_outputs(folder / SELF_TEST, found[SELF_TEST], backbone, upper)
     precision = recipe.train.precision
     if precision == "auto":
-        chosen = found.get("precision", "fp32")
+        chosen = found["precision"]
         precision = chosen if chosen == half_format(accelerator_for(device, "fp32").device) else "fp32"
     accelerator = accelerator_for(device, precision)
     return Model(recipe, task, backbone, upper, accelerator)

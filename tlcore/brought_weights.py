@@ -16,6 +16,7 @@ __all__ = ["add_file", "add_repository"]
 
 DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 """How torch writes the beginning of the SHA-256 into the names of its files."""
+LONGEST_NAME = 200
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -30,7 +31,7 @@ def add_file(file: Path, published_as: str | None, digest: str | None, locked: S
         WeightsError: it is another file.
     """
     name = (published_as or file.name).rsplit("/", 1)[-1]
-    if name in ("", ".", "..") or "\\" in name:
+    if name in ("", ".", "..") or "\\" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
         raise UsageError(f"--as: {published_as!r} ends in no file name", hint="give the file's name, or its URL")
     if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
         raise UsageError(f"--sha256: {digest!r} is no SHA-256", hint="it has 64 characters from 0 to 9 and a to f")

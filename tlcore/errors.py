@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tlcore.redaction import redacted
+
 __all__ = [
     "DataError",
     "Interrupted",
@@ -36,10 +38,11 @@ class TLError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        # An error may quote anything: an address with a password, a header, what a library says of both.
+        self.what = redacted(what)
+        self.where = redacted(where) if where is not None else None
+        self.hint = redacted(hint) if hint is not None else None
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return "\n".join(line for line in (self.what, self.where, self.hint) if line)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tlcore.errors import RecipeWarning
+from tlcore.redaction import redacted
 
 __all__ = ["note", "noted"]
 
 
 def note(text: str) -> None:
     """Add a note to the run that is going on."""
-    warnings.warn(text, RecipeWarning, stacklevel=2)
+    warnings.warn(redacted(text), RecipeWarning, stacklevel=2)
 
 
 @contextlib.contextmanager
@@ -26,9 +27,9 @@ def noted(notes: list[str], told: Callable[[str], None] = lambda text: None) -> 
         def keep(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if not issubclass(category, RecipeWarning):
                 show(message, category, *place, **more)
-            elif str(message) not in notes:
-                notes.append(str(message))
-                told(f"note: {message}")
+            elif (text := redacted(str(message))) not in notes:
+                notes.append(text)
+                told(f"note: {text}")
 
         warnings.simplefilter("always", RecipeWarning)
         warnings.showwarning = keep

@@ -27,6 +27,7 @@ import pluggy
 from tlcore import hookspecs
 from tlcore.errors import Interrupted, PluginError, UsageError, nearest
 from tlcore.plugin_index import TIME_LIMIT, Description, Plugin, PluginIndex
+from tlcore.redaction import redacted
 
 __all__ = ["BUILTIN_DISTRIBUTION", "ENTRY_POINT_GROUP", "LOADING", "Failure", "Plugin", "PluginHost"]
 
@@ -138,7 +139,7 @@ class PluginHost:
             PluginError: where ``TL_STRICT_PLUGINS`` is set.
         """
         details = "".join(traceback.format_exception(error)) if error is not None else ""
-        return self._noted(Failure(plugin, doing, reason, details, offer), error)
+        return self._noted(Failure(plugin, doing, redacted(reason), redacted(details), offer), error)
 
     def reject_as_described(self, plugin: Plugin, doing: str) -> None:
         """Note what the index says to be wrong with what a plugin is doing."""

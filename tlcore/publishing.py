@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tlcore.errors import WeightsError
+from tlcore.foreign_files import read_object
+from tlcore.redaction import redacted
 from tlcore.weights import file_digest
 
 __all__ = ["MANIFEST", "publish_copy", "publish_file", "publish_folder", "verify_folder"]
@@ -22,9 +24,12 @@ COPIED_AT_ONCE = 2**20
 
 
 def publish_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole, also after a kill."""
+    """Write a file so that a reader sees the old one or the new one, whole, also after a kill.
+
+    A text is written without secrets.
+    """
     with _published(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(redacted(content).encode("utf-8") if isinstance(content, str) else content)
 
 
 def publish_copy(path: Path, source: Path, sha256: str) -> None:
@@ -86,28 +91,57 @@ def publish_folder(target: Path, fill: Callable[[Path], None], about: dict[str, 
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a published folder after checking every file that it lists.
+    """Return the manifest of a published folder after checking every file that it lists; there may be no others.
+
+    Hidden files, which some systems leave in any folder, are passed over.
 
     Raises:
-        WeightsError: no manifest, or a file that is missing, of another size or of another content.
+        WeightsError: no manifest, or a file that is missing, of another size or content, or not listed.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        listing = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder} holds no readable {MANIFEST}: it was not finished by tlcore") from error
-    root = folder.resolve()
-    for name, entry in listing.items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(root):
-            raise WeightsError(f"refused: {name!r} points outside the folder", where=str(folder / MANIFEST))
-        if not path.is_file() or path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+        manifest = read_object(folder / MANIFEST)
+        listing = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in dict(manifest["files"]).items()
+        }
+    except (WeightsError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{folder} holds no readable {MANIFEST}: it was not finished by tlcore", where=_first_line(error)
+        ) from error
+    for name, (size, digest) in listing.items():
+        path = _inside(folder, name)
+        if not path.is_file() or path.stat().st_size != size or file_digest(path) != digest:
             raise WeightsError(
                 f"{name} is missing or was changed since it was written",
                 where=str(folder),
                 hint="copy the folder again from where it was made, or repeat the run",
             )
-    return dict(manifest)
+    present = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    visible = (path.as_posix() for path in present if not any(part.startswith(".") for part in path.parts))
+    if extra := sorted(set(visible) - {*listing, MANIFEST}):
+        raise WeightsError(
+            f"refused: the folder holds {extra[0]!r}, which its {MANIFEST} does not list",
+            where=str(folder),
+            hint="take it out, or copy the folder again from where it was made",
+        )
+    return manifest
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file that a manifest lists.
+
+    Raises:
+        WeightsError: it leads out of the folder, or cannot be a path.
+    """
+    with contextlib.suppress(ValueError, OSError, RuntimeError):  # a NUL, a name too long, links in a circle
+        path = (folder / name).resolve()
+        path.is_file()  # asked here, where a name that no file can have is not a surprise
+        if path.is_relative_to(folder.resolve()):
+            return path
+    raise WeightsError(f"refused: {name!r} points outside the folder", where=str(folder / MANIFEST))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _sync_file(path: Path) -> None:

@@ -15,11 +15,14 @@ from typing import Any
 from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
+from tlcore.redaction import redacted
 from tlcore.unfinished import LOCK
 
 __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+LONGEST_NAME = 100
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are wide forms that some spreadsheets take for the same signs."""
 
 
 def require_free(out: Path) -> None:
@@ -89,8 +92,8 @@ class RunFolder:
         Raises:
             PluginError: a name that cannot be a file's everywhere.
         """
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only")
+        if len(name.encode()) > LONGEST_NAME or not name.replace("-", "").replace("_", "").isalnum():
+            raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only, 100 at most")
         self.write(f"{name}.csv", csv_text(table))
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
@@ -98,7 +101,7 @@ class RunFolder:
         if not self.writes:
             return
         with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+            file.write(redacted(json.dumps(record, allow_nan=False)) + "\n")
 
 
 def csv_text(table: Table) -> str:

@@ -529,6 +529,7 @@ class _Run:
             "features": dict(features),
             "seconds": self.clock.seconds,
             "peak_memory_bytes": peak_memory(),
+            "place": str(Path.cwd()),
             "started": self.started.isoformat(timespec="seconds"),
             "command": f"tl run {shlex.quote(str(self.folder / 'recipe.yaml'))}",
         }

@@ -81,6 +81,9 @@ class TaskSpec(Spec):
 class BackboneSpec(Spec):
     """A backbone. ``samples`` writes or makes a few inputs that ``prepare`` can read, for the contract test.
 
+    The first two are kept in every saved model, which tests itself with them when it is loaded: choose small ones that
+    show a change in how inputs are prepared, such as a picture with fine stripes and different channels.
+
     ``build(options, saved)``: ``saved`` is None for a new run; else it is the folder that ``Backbone.save`` once
     wrote, from which the backbone is built without looking for weights: tlcore then loads every parameter and buffer.
     """

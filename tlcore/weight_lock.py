@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tlcore.errors import UsageError, WeightsError
+from tlcore.foreign_files import read_object
 from tlcore.notes import note
 from tlcore.publishing import publish_file
 from tlcore.weights import FileUse, file_digest
@@ -80,16 +80,16 @@ def read_lock(path: Path) -> list[LockedFile]:
     if not path.is_file():
         raise UsageError(f"there is no lock file {path}", hint="`tl weights pull RECIPE` writes one")
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        found = read_object(path)
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']}")
         return [
             LockedFile(Path(one["path"]), str(one["origin"]), int(one["size"]), str(one["sha256"]))
             for one in found["files"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (WeightsError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{path.name} is no lock file: {type(error).__name__}: {error}",
+            f"{path.name} is no lock file: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
             where=str(path),
             hint="write it again: `tl weights pull`",
         ) from error

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import WeightsError
+from tlcore.foreign_files import once
 from tlcore.notes import note
 
 if TYPE_CHECKING:
@@ -39,11 +40,14 @@ __all__ = [
     "load_exactly",
     "read_tensors",
     "recorded_files",
+    "require_fit",
     "without_network",
 ]
 
 HEADER_LIMIT = 16 * 2**20
 """Bytes of JSON that a safetensors header may hold: a header of a million empty tensors costs 13 s and 0.8 GB."""
+MOST_TENSORS = 100_000
+"""The largest networks there are have some thousands."""
 SECONDS_TO_ANSWER = 5.0
 OWN_FILE = "a file of your own"
 PACKAGE = "package "
@@ -150,19 +154,26 @@ def load_exactly(
     Raises:
         WeightsError: a table of what is missing, left over, of another shape or not finite.
     """
-    import torch
+    require_fit(module.state_dict(), tensors, source=source, ignored=ignored)
+    module.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in (ignored or {})})
 
-    own = module.state_dict()
+
+def require_fit(
+    own: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    ignored: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse tensors that are not exactly those that a network needs; ``own`` may be on the meta device.
+
+    Raises:
+        WeightsError: as ``load_exactly`` does.
+    """
     given = {name: tensor for name, tensor in tensors.items() if name not in (ignored or {})}
     faults = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in given]
     faults += [f"left over: {name} {list(given[name].shape)}" for name in given if name not in own]
-    for name in own.keys() & given.keys():
-        if own[name].shape != given[name].shape:
-            faults.append(f"another shape: {name} is {list(given[name].shape)}, needed {list(own[name].shape)}")
-        elif given[name].is_floating_point() != own[name].is_floating_point():
-            faults.append(f"another type: {name} is {given[name].dtype}, needed {own[name].dtype}")
-        elif given[name].is_floating_point() and not bool(torch.isfinite(given[name].to(own[name].dtype)).all()):
-            faults.append(f"not finite: {name}")
+    faults += [fault for name in own.keys() & given.keys() if (fault := _fault(name, given[name], own[name]))]
     if faults:
         shown = sorted(faults)[:20] + ([f"… and {len(faults) - 20} more"] if len(faults) > 20 else [])
         raise WeightsError(
@@ -170,7 +181,18 @@ def load_exactly(
             where=f"{source}\n  " + "\n  ".join(shown),
             hint="check that the file belongs to this network",
         )
-    module.load_state_dict(given)
+
+
+def _fault(name: str, given: Tensor, own: Tensor) -> str | None:
+    import torch
+
+    if own.shape != given.shape:
+        return f"another shape: {name} is {list(given.shape)}, needed {list(own.shape)}"
+    if given.is_floating_point() != own.is_floating_point():
+        return f"another type: {name} is {given.dtype}, needed {own.dtype}"
+    if given.is_floating_point() and not bool(torch.isfinite(given.to(own.dtype)).all()):
+        return f"not finite: {name}"
+    return None
 
 
 def distribution_file(distribution: str, suffix: str, *, pip: str) -> Path:
@@ -308,7 +330,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     import safetensors.torch
 
     header = _safetensors_header(path)
+    if len(header) > MOST_TENSORS:
+        raise WeightsError(f"refused: {path.name} holds {len(header):,} tensors", where=str(path))
     for name, entry in header.items():
+        _require_name(name, path)
         shape = entry.get("shape") if isinstance(entry, dict) else None
         if name != "__metadata__" and isinstance(shape, list) and 0 in shape:
             raise WeightsError(f"refused: tensor {name!r} is empty", where=str(path))
@@ -319,12 +344,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if len(set(names)) < len(names):
-            raise ValueError("a name stands twice in its header")
-        return dict(pairs)
-
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER_LIMIT, path.stat().st_size):
@@ -339,19 +358,25 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def _require_name(name: str, path: Path) -> None:
+    """Refuse what no network calls its tensors, since others make files or attributes of such names."""
+    if not name or not name.isprintable() or "\\" in name or name.startswith("/") or ".." in name.split("/"):
+        raise WeightsError(f"refused: {path.name} names a tensor {name[:60]!r}", where=str(path))
+
+
 def _read_torch_archive(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                    raise WeightsError(f"refused: {path.name} holds compressed members", where=str(path))
+            _require_plain_members(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (WeightsError, OSError, MemoryError):
         raise
     except Exception as error:  # damaged archives fail in many ways, and each is a refusal
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if type(error).__name__ == "UnpicklingError":  # torch's own words advise to run the file
+            reason = "reading it would mean running what is in it"
         raise WeightsError(
             f"refused: {path.name} is damaged or holds more than tensors: {reason}",
             where=str(path),
@@ -363,6 +388,25 @@ def _read_torch_archive(path: Path) -> dict[str, Tensor]:
     ):
         raise WeightsError(f"refused: {path.name} is no table of named tensors", where=str(path))
     for name, tensor in tensors.items():
+        _require_name(name, path)
         if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
             raise WeightsError(f"refused: tensor {name!r} of {path.name} is not dense", where=str(path))
     return dict(tensors)
+
+
+def _require_plain_members(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: by compression, or by members that share their bytes.
+
+    Raises:
+        WeightsError: the member or the sum that shows it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise WeightsError(f"refused: {path.name} holds compressed members", where=str(path))
+    total = sum(member.file_size for member in members)
+    if len(members) > MOST_TENSORS or total > path.stat().st_size:
+        raise WeightsError(
+            f"refused: {path.name} lists {len(members):,} members of {total:,} bytes, more than the file has",
+            where=str(path),
+        )

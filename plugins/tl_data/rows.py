@@ -21,7 +21,7 @@ from tl_data.paths import absent, printable
 from tl_data.text_lines import MARKS, encoding_of, lines_of
 from tlcore import DataError, Problem, UsageError
 
-__all__ = ["SUFFIXES", "Row", "Sheet", "as_text", "read_sheet"]
+__all__ = ["SUFFIXES", "Row", "Sheet", "as_text", "read_sheet", "require_possible_rows"]
 
 DELIMITERS = (",", ";", "\t", "|")
 DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -73,6 +73,8 @@ def read_sheet(path: Path, *, delimiter: str | None = None, encoding: str | None
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path.name} is no table that can be read", hint=f"known: {', '.join(SUFFIXES)}")
+    if not path.is_file():  # a pipe would be waited for, and a device read without end
+        raise DataError(f"{path.name} is no regular file", where=str(path), hint="give a file")
     with path.open("rb") as file:
         start = file.read(8)
     if suffix in PARQUET:
@@ -242,6 +244,7 @@ def _parquet(path: Path, start: bytes) -> Sheet:
 
     try:
         table = parquet.ParquetFile(path)
+        require_possible_rows(path, table.metadata.num_rows)
         sheet = Sheet(_column_names(table.schema_arrow.names, path))
         for batch in table.iter_batches():
             columns = [batch.column(number).to_pylist() for number in range(batch.num_columns)]
@@ -252,6 +255,21 @@ def _parquet(path: Path, start: bytes) -> Sheet:
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path.name} is damaged: {str(error).splitlines()[0]}", where=str(path)) from error
     return sheet
+
+
+def require_possible_rows(path: Path, rows: int) -> None:
+    """Refuse a Parquet file that repeats a few rows without end: different ones take more than a byte each.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    size = path.stat().st_size
+    if rows > size:
+        raise DataError(
+            f"refused: {path.name} has {rows:,} rows in {size:,} bytes",
+            where=str(path),
+            hint="rows that are all the same say nothing; keep one of each",
+        )
 
 
 def as_text(value: Any) -> Any:

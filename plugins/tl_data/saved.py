@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tl_data import DatasetOptions
 from tl_data.paths import absent
+from tl_data.rows import require_possible_rows
 from tl_data.splits import Splits, examples_of_splits
 from tlcore import DataError, DataSource, Example, Problem, nearest
 from tlcore.data.splitting import SPLIT_NAMES
@@ -129,6 +130,7 @@ def _parquet(files: Sequence[Path]) -> Splits:
     parts: dict[str, list[Dataset]] = {}
     for file in files:
         try:
+            require_possible_rows(file, parquet.read_metadata(file).num_rows)
             table = parquet.read_table(file, memory_map=True, partitioning=None)
             parts.setdefault(_split_in_name(file), []).append(Dataset(table))
         except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:  # the last three: features
@@ -179,6 +181,6 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path.name} cannot be read: {error}", where=str(path)) from error
     return found if isinstance(found, dict) else {}

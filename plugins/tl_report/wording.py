@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tlcore.redaction import redacted
+
 __all__ = [
     "counted",
     "duration",
@@ -43,8 +45,8 @@ REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 
 
 def visible(text: str) -> str:
-    """Return a text in which what would steer a terminal or turn its reading round is spelt out."""
-    return "".join(_spelt(character) if _steers(character) else character for character in text)
+    """Return a text in which what would steer a terminal or turn its reading round is spelt out, without secrets."""
+    return "".join(_spelt(character) if _steers(character) else character for character in redacted(text))
 
 
 def metric_name(key: str) -> str:

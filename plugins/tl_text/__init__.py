@@ -186,5 +186,13 @@ def _tiny_checkpoint(folder: Path, options: type[BertOptions] = BertOptions) -> 
 
 
 def _texts(folder: Path) -> Sequence[Example]:
-    texts = ("a good film", "not good", "the film is not a good one at all", "one", "good good good")
+    texts = (
+        "The film is NOT a good one at all!",
+        "Über 3,5 % naïve 東京 films",
+        "a good film",
+        "not good",
+        "the film is not a good one at all",
+        "one",
+        "good good good",
+    )
     return [Example(id=str(n), input=text) for n, text in enumerate(texts)]

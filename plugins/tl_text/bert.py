@@ -20,9 +20,9 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 from tl_text.augmentation import augmented
 from tl_text.checkpoint import Checkpoint, keep
 from tl_text.tokenizing import TextReader
-from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, WeightsError, nearest
+from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, nearest
 from tlcore.randomness import derived_seed
-from tlcore.weights import load_exactly
+from tlcore.weights import require_fit
 
 if TYPE_CHECKING:
     from tl_text import BertOptions, MiniLMOptions
@@ -82,11 +82,12 @@ class Bert(Backbone):
                 where=f"stages: {', '.join(names)}",
                 hint=f"did you mean {meant!r}?" if meant else "choose one of these stages",
             )
+        if checkpoint.tensors is not None:
+            _account_for_all(checkpoint, names, names.index(output))
         self.stages = stages_of(config, names.index(output), initialised=checkpoint.initialised)
         if checkpoint.tensors is not None:
             for name, stage in self.stages.items():
-                load_exactly(stage.network, _of_stage(name, checkpoint.tensors), source=f"{checkpoint.place}, {name}")
-            _account_for_the_rest(checkpoint, names)
+                stage.network.load_state_dict(_of_stage(name, checkpoint.tensors))
         self.feature_dim = config["hidden_size"]
         self._pool = _chosen("pool", options.pool, checkpoint.pool, "mean")
         prefix = _chosen("prefix", options.prefix, checkpoint.prefix, "")
@@ -169,11 +170,7 @@ def _chosen(key: str, given: Chosen | None, trained_with: Chosen | None, otherwi
 
 def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> dict[str, Any]:
     """Return the embeddings and the first ``layers`` layers; with memory to be filled later unless ``initialised``."""
-    settings = BertConfig(**config)
-    settings._attn_implementation = "sdpa"
-    with torch.device("cpu" if initialised else "meta"):
-        stages: dict[str, Any] = {"embeddings": Embeddings(settings)}
-        stages |= {f"encoder.{n}": Layer(settings, n) for n in range(layers)}
+    stages = _outlined(config, layers, "cpu" if initialised else "meta")
     for stage in stages.values():
         if initialised:
             stage.apply(_initialise)
@@ -182,6 +179,13 @@ def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> d
     if not initialised:
         _fill_constants(stages["embeddings"].network, config["max_position_embeddings"])
     return stages
+
+
+def _outlined(config: Mapping[str, Any], layers: int, device: str) -> dict[str, Any]:
+    settings = BertConfig(**config)
+    settings._attn_implementation = "sdpa"
+    with torch.device(device):
+        return {"embeddings": Embeddings(settings)} | {f"encoder.{n}": Layer(settings, n) for n in range(layers)}
 
 
 def _initialise(module: nn.Module) -> None:
@@ -198,20 +202,29 @@ def _fill_constants(embeddings: BertEmbeddings, places: int) -> None:
     embeddings.token_type_ids = torch.zeros((1, places), dtype=torch.int64)
 
 
+def _place(name: str) -> str:
+    """Return how the names of a stage's tensors begin in a checkpoint."""
+    return "embeddings." if name == "embeddings" else f"encoder.layer.{name.removeprefix('encoder.')}."
+
+
 def _of_stage(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    place = "embeddings." if name == "embeddings" else f"encoder.layer.{name.removeprefix('encoder.')}."
+    place = _place(name)
     return {
         key.removeprefix(place): value for key, value in tensors.items() if key.startswith(place) and key not in UNUSED
     }
 
 
-def _account_for_the_rest(checkpoint: Checkpoint, names: Sequence[str]) -> None:
-    """Refuse tensors that no stage of the network, used or not, has a place for."""
-    known = tuple("embeddings." if n == "embeddings" else f"encoder.layer.{n.removeprefix('encoder.')}." for n in names)
-    rest = [key for key in checkpoint.tensors or {} if not key.startswith((*known, "pooler."))]
-    if rest:
-        raise WeightsError(
-            f"the file holds tensors that this BertModel has no place for, such as {min(rest)!r}",
-            where=checkpoint.place,
-            hint="check that config.json and the weights belong together",
-        )
+def _account_for_all(checkpoint: Checkpoint, names: Sequence[str], layers: int) -> None:
+    """Refuse a checkpoint with a tensor that is missing, misshapen or left over, before any memory is taken for it.
+
+    Stages above the output, and the pooler, may be there or not.
+    """
+    tensors = checkpoint.tensors or {}
+    needed = {
+        f"{_place(name)}{key}": tensor
+        for name, stage in _outlined(checkpoint.config, layers, "meta").items()
+        for key, tensor in stage.network.state_dict().items()
+    }
+    above = (*(_place(name) for name in names[layers + 1 :]), "pooler.")
+    given = {key: tensor for key, tensor in tensors.items() if not key.startswith(above)}
+    require_fit(needed, given, source=checkpoint.place, ignored=UNUSED)

@@ -13,8 +13,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tl_text.tokenizing import read_tokenizer
+from tl_text.tokenizing import read_tokenizer, vocabulary_digest, words_of
 from tlcore import UsageError, WeightsError, nearest
+from tlcore.foreign_files import read_object
 from tlcore.publishing import verify_folder
 from tlcore.weights import digest_of_tensors, distribution_file, hub_file, read_tensors
 
@@ -45,6 +46,8 @@ SENTENCE_FILES = ("sentence_bert_config.json", "1_Pooling/config.json", PROMPTS)
 FILES = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json", *SENTENCE_FILES,
          "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # fmt: skip
 KEPT = "bert.json"
+PADDING = 512
+"""Rows of the table of words are often filled up to a multiple of a number, at most this one."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,16 @@ def minilm(*, random: bool = False) -> Checkpoint:
 
 def kept(folder: Path) -> Checkpoint:
     """Return what ``Bert.save`` wrote: everything but the tensors."""
-    about = _json(folder / KEPT)
+    about = read_object(folder / KEPT)
     if not isinstance(about.get("config"), dict):
         raise WeightsError(f"{KEPT} is damaged: it has no config", where=str(folder))
+    config = _config(about["config"], folder / KEPT)
     tokenizer = read_tokenizer(folder, {"tokenizer.json": folder / "tokenizer.json"})
+    _require_own_tokenizer(tokenizer, config, folder)
+    if vocabulary_digest(tokenizer) != about.get("vocabulary"):
+        raise WeightsError("the tokenizer has other words than the network was trained with", where=str(folder))
     return Checkpoint(
-        _config(about["config"], folder / KEPT),
+        config,
         tokenizer,
         None,
         str(folder),
@@ -138,7 +145,7 @@ def _of_run(model: Path) -> Checkpoint:
 def keep(folder: Path, checkpoint: Checkpoint) -> None:
     """Write everything but the tensors."""
     about = {"config": dict(checkpoint.config), "pool": checkpoint.pool, "max_length": checkpoint.max_length,
-             "prefix": checkpoint.prefix}  # fmt: skip
+             "prefix": checkpoint.prefix, "vocabulary": vocabulary_digest(checkpoint.tokenizer)}  # fmt: skip
     (folder / KEPT).write_text(json.dumps(about, indent=2), "utf-8")
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), "utf-8")
 
@@ -150,26 +157,49 @@ def _read(folder: Path, files: dict[str, Path]) -> Checkpoint:
             where=str(folder),
             hint="give the folder with config.json, tokenizer.json and model.safetensors",
         )
-    config = _config(_json(files["config.json"]), files["config.json"])
+    config = _config(read_object(files["config.json"]), files["config.json"])
     tokenizer = read_tokenizer(folder, files)
-    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
-    if highest >= config["vocab_size"]:
-        raise WeightsError(
-            f"the tokenizer does not belong to the network: it has ids up to {highest}, "
-            f"the network knows {config['vocab_size']}",
-            where=str(folder),
-        )
-    sentence = _json(files["sentence_bert_config.json"]) if "sentence_bert_config.json" in files else {}
+    _require_own_tokenizer(tokenizer, config, folder)
+    if "vocab.txt" in files:
+        own = tokenizer.get_vocab(with_added_tokens=True)
+        other = next((word for word, id_ in words_of(files["vocab.txt"]).items() if own.get(word) != id_), None)
+        if other is not None:
+            raise WeightsError(
+                f"tokenizer.json and vocab.txt are of different networks: {other!r} has another id", where=str(folder)
+            )
+    sentence = read_object(files["sentence_bert_config.json"]) if "sentence_bert_config.json" in files else {}
     max_length = sentence.get("max_seq_length")
+    if isinstance(max_length, int) and max_length > config["max_position_embeddings"]:
+        raise WeightsError(
+            f"sentence_bert_config.json says {max_length} tokens, the network has "
+            f"{config['max_position_embeddings']} places",
+            where=str(folder),
+            hint="the file belongs to another network; take it away, or bring its own",
+        )
     return Checkpoint(
         config,
         tokenizer,
         _tensors(folder, files),
         str(folder),
-        pool=_pool(_json(files["1_Pooling/config.json"])) if "1_Pooling/config.json" in files else None,
+        pool=_pool(read_object(files["1_Pooling/config.json"])) if "1_Pooling/config.json" in files else None,
         max_length=max_length if isinstance(max_length, int) and max_length > 2 else None,
-        prefix=_prefix(_json(files[PROMPTS])) if PROMPTS in files else None,
+        prefix=_prefix(read_object(files[PROMPTS])) if PROMPTS in files else None,
     )
+
+
+def _require_own_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a tokenizer whose ids the network does not know, or that leaves more of its words unused than padding.
+
+    Raises:
+        WeightsError: with both sizes.
+    """
+    count = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    if not config["vocab_size"] - PADDING < count <= config["vocab_size"]:
+        raise WeightsError(
+            f"the tokenizer does not belong to the network: it has ids up to {count - 1}, "
+            f"the network knows {config['vocab_size']}",
+            where=str(folder),
+        )
 
 
 def _config(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -216,14 +246,24 @@ def _tensors(folder: Path, files: dict[str, Path]) -> dict[str, Tensor]:
 
 
 def _sharded(index: Path) -> dict[str, Tensor]:
-    names = set(_json(index).get("weight_map", {}).values())
     tensors: dict[str, Tensor] = {}
-    for name in sorted(map(str, names)):
+    for name in _shards(index):
         path = index.parent / name
         if Path(name).name != name or not path.is_file():
             raise WeightsError(f"refused: the index names {name!r}, which is no file beside it", where=str(index))
-        tensors |= read_tensors(path)
+        found = read_tensors(path)
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise WeightsError(f"{twice[0]} is in several of the files that the index names", where=str(index))
+        tensors |= found
     return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """Return the names of the files that an index lists."""
+    weight_map = read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise WeightsError(f"{index.name} is damaged: it has no weight_map", where=str(index))
+    return sorted(set(map(str, weight_map.values())))
 
 
 def _from_hub(name: str, revision: str | None) -> dict[str, Path]:
@@ -246,7 +286,7 @@ def _from_hub(name: str, revision: str | None) -> dict[str, Path]:
     if ask("model.safetensors"):
         return found
     if ask("model.safetensors.index.json"):
-        for shard in sorted(set(map(str, _json(found["model.safetensors.index.json"]).get("weight_map", {}).values()))):
+        for shard in _shards(found["model.safetensors.index.json"]):
             hub_file(name, shard, revision=revision)
     else:
         ask("pytorch_model.bin", required=True)
@@ -264,16 +304,6 @@ def _prefix(config: Mapping[str, Any]) -> str | None:
     prompts, default = config.get("prompts"), config.get("default_prompt_name")
     prefix = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     return prefix if isinstance(prefix, str) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name} cannot be read: {error}", where=str(path)) from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path.name} is no JSON object", where=str(path))
-    return found
 
 
 def write_tiny(folder: Path) -> None:

@@ -13,8 +13,15 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
 from tlcore import UnreadableError, WeightsError
+from tlcore.foreign_files import read_object, read_text
 
-__all__ = ["TextReader", "read_tokenizer"]
+__all__ = ["TextReader", "read_tokenizer", "vocabulary_digest", "words_of"]
+
+MOST_BYTES = 64 * 2**20
+"""Of a tokenizer.json; the vocabularies of a hundred languages take 20 MB."""
+GROWING = ("normalizer", "pre_tokenizer", "post_processor")
+MOST_INSERTED, MOST_PARTS = 64, 256
+"""Characters that a rule may put in the place of others, and parts that one rule may have."""
 
 CHARACTERS_PER_TOKEN = 32
 """A text is cut at so many characters for each token that is read; words are shorter, so no such token is lost."""
@@ -28,7 +35,9 @@ def read_tokenizer(folder: Path, files: dict[str, Path]) -> Tokenizer:
     """
     try:
         if path := files.get("tokenizer.json"):
-            tokenizer = Tokenizer.from_file(str(path))
+            text = read_text(path, MOST_BYTES)
+            _require_no_growth(json.loads(text), path)
+            tokenizer = Tokenizer.from_str(text)
         elif path := files.get("vocab.txt"):
             tokenizer = Tokenizer.from_str(_word_pieces(path, files.get("tokenizer_config.json")).to_str())
         else:
@@ -93,6 +102,30 @@ def _cut(text: str, limit: int) -> str:
 def _word_pieces(path: Path, config: Path | None) -> BertWordPieceTokenizer:
     lowercase = True
     if config is not None:
-        lowercase = bool(json.loads(config.read_text("utf-8")).get("do_lower_case", True))
-    vocabulary = {line: n for n, line in enumerate(path.read_text("utf-8").split("\n")) if line}
-    return BertWordPieceTokenizer(vocab=vocabulary, lowercase=lowercase)
+        lowercase = bool(read_object(config).get("do_lower_case", True))
+    return BertWordPieceTokenizer(vocab=words_of(path), lowercase=lowercase)
+
+
+def words_of(path: Path) -> dict[str, int]:
+    """Return the words of a ``vocab.txt`` with their ids, which are the numbers of their lines."""
+    return {line: n for n, line in enumerate(read_text(path).split("\n")) if line}
+
+
+def vocabulary_digest(tokenizer: Tokenizer) -> str:
+    """Return the SHA-256 of which word has which id, however the library writes it down."""
+    words = sorted(tokenizer.get_vocab(with_added_tokens=True).items())
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+
+def _require_no_growth(described: Any, path: Path) -> None:
+    """Refuse a tokenizer that would make a large text of a small one before it is cut to its length."""
+    waiting = [described.get(part) for part in GROWING] if isinstance(described, dict) else []
+    while waiting:
+        part = waiting.pop()
+        texts = [part.get(key) for key in ("content", "prepend", "replacement")] if isinstance(part, dict) else []
+        if any(isinstance(text, str) and len(text) > MOST_INSERTED for text in texts):
+            raise WeightsError(f"refused: {path.name} puts long texts into what it reads", where=str(path))
+        inner = part if isinstance(part, list) else list(part.values()) if isinstance(part, dict) else []
+        if len(inner) > MOST_PARTS:
+            raise WeightsError(f"refused: {path.name} describes a tokenizer of {len(inner):,} parts", where=str(path))
+        waiting += inner

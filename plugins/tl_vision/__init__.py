@@ -153,10 +153,16 @@ def _network(name: str, options: NetworkOptions, saved: Path | None) -> Backbone
 
 
 def _pictures(folder: Path) -> Sequence[Example]:
+    import numpy
     from PIL import Image
 
-    found = []
-    for n, (mode, suffix) in enumerate([("RGB", "png"), ("L", "png"), ("RGB", "jpg"), ("RGBA", "png")]):
+    # Fine stripes, larger than what networks see, and other ones in each channel: what a saved model tests itself with.
+    rows, columns = numpy.mgrid[0:300, 0:360]
+    striped = numpy.stack([255 * ((rows // 3 + n * columns // 5) % 2) // (n + 1) for n in range(3)], axis=-1)
+    path = folder / "striped.png"
+    Image.fromarray(striped.astype(numpy.uint8)).save(path)
+    found = [Example(id=path.name, input=path)]
+    for n, (mode, suffix) in enumerate([("L", "png"), ("RGB", "png"), ("RGB", "jpg"), ("RGBA", "png")]):
         path = folder / f"{n}.{suffix}"
         colour = (40 * n, 200, 90, 128)[: len(mode)] if len(mode) > 1 else 40 * n
         Image.new(mode, (40 + n, 60), colour).save(path)

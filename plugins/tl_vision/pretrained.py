@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from tl_vision import original_vgg16
 from tl_vision.architectures import ARCHITECTURES, weight_files
 from tl_vision.stages import CLASSIFIERS, expected_tensors
 from tlcore import UsageError, WeightsError, nearest
+from tlcore.foreign_files import read_object
 from tlcore.publishing import verify_folder
 from tlcore.weights import digest_of_tensors, download, file_digest, read_tensors
 
@@ -80,9 +80,9 @@ def kept_by(folder: Path, name: str) -> dict[str, Any]:
     """
     path = folder / KEPT
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = read_object(path)
         network, output, preparation = kept["network"], kept["output"], kept["preparation"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (WeightsError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{KEPT} is damaged: {type(error).__name__}: {error}", where=str(path)) from error
     if network != name:
         known = isinstance(network, str) and network in ARCHITECTURES

@@ -67,7 +67,7 @@ def test_a_tokenizer_of_word_pieces_alone_is_transformers_own(tiny):
         (lambda f: change_config(f, hidden_size="16"), "refused: hidden_size"),
         (lambda f: change_config(f, num_attention_heads=3), "no multiple"),
         (lambda f: change_config(f, hidden_act="os.system"), "refused: hidden_act"),
-        (lambda f: change_config(f, num_hidden_layers=3), "encoder.2"),
+        (lambda f: change_config(f, num_hidden_layers=3), "missing: encoder.layer.2"),
         (lambda f: change_config(f, num_hidden_layers=1), "encoder.layer.1"),
         (lambda f: change_config(f, intermediate_size=25), "another shape"),
     ],
@@ -82,9 +82,12 @@ def test_a_checkpoint_that_does_not_hold_together_is_refused(tiny, change, said)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: {n: v for n, v in t.items() if "layer.1.output.dense.bias" not in n}, "missing: output.dense.bias"),
+        (
+            lambda t: {n: v for n, v in t.items() if "layer.1.output.dense.bias" not in n},
+            "missing: encoder.layer.1.output",
+        ),
         (lambda t: t | {"cls.predictions.bias": torch.zeros(3)}, "cls.predictions.bias"),
-        (lambda t: t | {"encoder.layer.0.extra": torch.zeros(3)}, "left over: extra"),
+        (lambda t: t | {"encoder.layer.0.extra": torch.zeros(3)}, "left over: encoder.layer.0.extra"),
         (lambda t: t | {"embeddings.LayerNorm.bias": torch.full((16,), float("nan"))}, "not finite"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tlcore
-from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, run, runs, weights
+from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, reproduce, run, runs, weights
 from tlcore.cli.guard import GuardedGroup
 from tlcore.cli.invocation import Invocation, host_of, registry_of
 
@@ -27,6 +27,7 @@ app.command()(run.run)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(runs.runs)
+app.command()(reproduce.reproduce)
 app.command()(compare.compare)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(weights.app, name="weights")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def evaluate(
         require_free(out)
     registry = registry_of(ctx)
     notes: list[str] = []
-    with contextlib.redirect_stdout(sys.stderr), noted(notes, lambda text: typer.echo(text, err=True)):
+    with contextlib.redirect_stdout(sys.stderr), noted(notes, _say):
         model = load(run, registry=registry, device=device)
         own = data is None and not set_
         overrides = [*([f"data={_section(data, model.recipe)}"] if data else []), *(set_ or ())]
@@ -73,11 +74,15 @@ def evaluate(
             manifest=_manifest(run), progress=lambda done, total: line("computing", done, total),
         )  # fmt: skip
         host = host_of(ctx)
-        host.notify("tl_run_finished", scored.finished, lambda text: typer.echo(text, err=True))
+        host.notify("tl_run_finished", scored.finished, _say)
     if json_:
         typer.echo(json.dumps({"folder": str(files.path), "metrics": scored.metrics}, allow_nan=False))
     else:
         typer.echo(str(files.path))
+
+
+def _say(text: str) -> None:
+    typer.echo(harmless(text), err=True)
 
 
 def _section(data: str, recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from tlcore.cli.invocation import Invocation
 from tlcore.cli.layout import harmless
 from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
+from tlcore.redaction import redacted
 
 __all__ = ["GuardedGroup"]
 
@@ -44,7 +45,7 @@ class GuardedGroup(TyperGroup):
                 raise typer.Exit(_report_bug()) from error
             invocation = ctx.find_object(Invocation)
             if invocation is not None and invocation.debug:
-                traceback.print_exc()
+                _print_traceback()
             _tell(refusal)
             raise typer.Exit(refusal.exit_code) from error
 
@@ -75,7 +76,12 @@ def _tell(refusal: TLError) -> None:
     typer.echo(harmless("\n".join(lines)), err=True)
 
 
+def _print_traceback() -> None:
+    """Print it as any other text: what an exception says may come from anyone's file, and may quote a secret."""
+    typer.echo(harmless(redacted(traceback.format_exc())), err=True, nl=False)
+
+
 def _report_bug() -> int:
-    traceback.print_exc()
+    _print_traceback()
     typer.echo("error: this is a bug of tlcore; please report it with the lines above", err=True)
     return TLError.exit_code

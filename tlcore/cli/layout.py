@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["columns", "harmless", "width"]
+__all__ = ["columns", "harmless", "json_line", "width"]
 
 WIDEST = 100
 NARROWEST = 60
@@ -28,6 +30,12 @@ def harmless(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )  # fmt: skip
+
+
+def json_line(value: Any) -> str:
+    """Return a value as JSON on one line, readable, and with what would steer a terminal as JSON escapes it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
 
 
 def columns(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = "") -> str:

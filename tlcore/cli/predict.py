@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlcore.cli.layout import harmless, json_line
 from tlcore.contracts import Problem
 from tlcore.errors import DataError, UsageError
 
@@ -122,7 +123,7 @@ def _from_line(line: str, kind: str, where: str) -> Any:
 
 def _print_jsonl(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        typer.echo(json.dumps(row, ensure_ascii=False))
+        typer.echo(json_line(row))
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
@@ -131,7 +132,8 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
 
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     table = Table(names, tuple(tuple(row.get(name, "") for name in names) for row in rows))
-    typer.echo(csv_text(table), nl=False)
+    text = csv_text(table)  # for programs, unless somebody looks at it
+    typer.echo(harmless(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -140,7 +142,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     names = list(dict.fromkeys(name for row in rows for name in row if not name.startswith("probability of ")))
-    table = Table(*names, box=None, pad_edge=False)
+    table = Table(*map(_cell, names), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name, ""))) for name in names))
     console = Console(markup=False, highlight=False)
@@ -149,4 +151,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return harmless(text).replace("\n", "\\n")

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tlcore.cli.layout import harmless
+
 __all__ = ["run"]
 
 
@@ -46,8 +48,12 @@ def run(
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
 
-    stopping = Stopping(lambda text: typer.echo(text, err=True))
-    given: dict[str, Any] = {"overrides": set_ or (), "registry": registry_of(ctx), "progress": ProgressLine()}
+    def tell(text: str) -> None:
+        typer.echo(harmless(text), err=True)
+
+    stopping = Stopping(tell)
+    progress, registry = ProgressLine(), registry_of(ctx)
+    given: dict[str, Any] = {"overrides": set_ or (), "registry": registry, "progress": progress, "warn": tell}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr), stopping.heard():
         if recipe is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcore.cli.layout import columns
+from tlcore.cli.layout import columns, json_line
 
 if TYPE_CHECKING:
     from tlcore.evaluation.stored import StoredRun
@@ -33,7 +32,7 @@ def runs(
     found = [run for run in stored_runs(folder) if all(matches(run, condition) for condition in filter_ or ())]
     found = sorted_by(found, sort) if found else found
     if json_:
-        typer.echo(json.dumps([_record(run) for run in found], ensure_ascii=False))
+        typer.echo(json_line([_record(run) for run in found]))
     elif not found:
         typer.echo(f"no run in {folder}" + (" fulfils that" if filter_ else ""), err=True)
     else:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from tlcore.errors import RecipeError, RecipeFault
+from tlcore.redaction import looks_secret
 
 __all__ = ["MAX_BYTES", "Entry", "Listing", "Node", "Scalar", "Section", "parse_document", "shown"]
 
@@ -77,10 +78,13 @@ def shown(node: Node) -> str:
     return repr(text) if node.plain else f"the text {text!r}"
 
 
-def parse_document(text: str, place: Callable[[int, int], str], faults: list[RecipeFault]) -> Node | None:
+def parse_document(
+    text: str, place: Callable[[int, int], str], faults: list[RecipeFault], key: str = ""
+) -> Node | None:
     """Return the tree of one YAML document, or None if it is empty; ``place`` writes a line and column, from 1.
 
-    Faults that leave a tree, such as a key given twice, are added to ``faults``.
+    ``key`` is the one that the document is the value of. Faults that leave a tree, such as a key given twice, are added
+    to ``faults``.
 
     Raises:
         RecipeError: the text is no YAML, or more than a recipe may be.
@@ -90,7 +94,7 @@ def parse_document(text: str, place: Callable[[int, int], str], faults: list[Rec
     text = text.removeprefix("\ufeff")
     try:
         root = _Loader(text).get_single_node()
-        return None if root is None else _Tree(place, faults).grown(root)
+        return None if root is None else _Tree(place, faults).grown(root, key=key)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         at = place(before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
@@ -137,12 +141,12 @@ class _Tree:
         self.faults = faults
         self.values = 0
 
-    def grown(self, node: yaml.Node, depth: int = 1) -> Node:
+    def grown(self, node: yaml.Node, depth: int = 1, key: str = "") -> Node:
         self.values += 1
         _check_size(self.values, depth, node.start_mark)
         at = self._at(node)
         if isinstance(node, yaml.ScalarNode):
-            return Scalar(_whole(node), node.style is None, at)
+            return self._scalar(node, at, key)
         if isinstance(node, yaml.SequenceNode):
             return Listing([self.grown(item, depth + 1) for item in node.value], at)
         return Section(self._entries(node, depth), at)
@@ -163,9 +167,17 @@ class _Tree:
                 fault = f"duplicate key {word!r} (lines {lines[word]} and {line})"
                 self.faults.append(RecipeFault(at, fault, "keep one"))
             else:
-                entries[word] = Entry(at, self.grown(value, depth + 1))
+                entries[word] = Entry(at, self.grown(value, depth + 1, word))
                 lines[word] = line
         return entries
+
+    def _scalar(self, node: yaml.ScalarNode, at: str, key: str) -> Scalar:
+        text = _whole(node)
+        if looks_secret(text, key):
+            fault = "this value looks like a secret, and a recipe is kept with every run"
+            self.faults.append(RecipeFault(at, fault, "leave it out, and set it in the environment, such as HF_TOKEN"))
+            text = "***"
+        return Scalar(text, node.style is None, at)
 
     def _at(self, node: yaml.Node) -> str:
         return self.place(node.start_mark.line + 1, node.start_mark.column + 1)

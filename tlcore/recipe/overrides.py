@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from tlcore.errors import RecipeError, RecipeFault
 from tlcore.recipe.document import Entry, Node, Scalar, Section, parse_document, shown
+from tlcore.redaction import looks_secret
 
 __all__ = ["apply_override", "opened"]
 
@@ -27,14 +30,16 @@ def opened(section: str, node: Node) -> Node:
 
 def apply_override(root: Section, override: str, faults: list[RecipeFault]) -> None:
     """Set one key in the tree; whether the recipe knows such a key is seen when the tree is read."""
-    at = f"--set {override if len(override) <= 80 else override[:77] + '...'}"
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
+    # A value that is a section of its own may have a secret anywhere in it.
+    told = f"{path}=***" if any(looks_secret(word, "token") for word in re.split(r"[\s{},]+", text)) else override
+    at = f"--set {told if len(told) <= 80 else told[:77] + '...'}"
     if not equals or not all(keys):
         faults.append(RecipeFault(at, "this is no key=value", "write it as --set train.epochs=3"))
         return
     try:
-        value = parse_document(text, lambda line, column: at, faults) or Scalar("", True, at)
+        value = parse_document(text, lambda line, column: at, faults, keys[-1]) or Scalar("", True, at)
     except RecipeError as error:
         faults.extend(error.faults)
         return
