@@ -16,7 +16,7 @@ from tlcore.publishing import publish_folder, verify_folder
 from tlcore.recipe import Recipe, parse_recipe, plain
 from tlcore.registry import Registry
 from tlcore.self_test import head_digest, record_self_test, require_same_outputs
-from tlcore.weights import load_exactly, read_tensors
+from tlcore.weights import load_exactly, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -110,8 +110,6 @@ def save(
 
     ``merged`` names stages without their injection; ``precision`` is what it was trained in.
     """
-    from safetensors.torch import save_file
-
     about = {
         "format": FORMAT,
         "recipe": plain(recipe),
@@ -124,7 +122,7 @@ def save(
     }
 
     def fill(partial: Path) -> None:
-        save_file(named_tensors(backbone, upper), partial / TENSORS)
+        write_tensors(partial / TENSORS, named_tensors(backbone, upper))
         (partial / BACKBONE).mkdir()
         backbone.save(partial / BACKBONE)
         recorded = record_self_test(partial / SELF_TEST, recipe.backbone.spec, backbone, upper)

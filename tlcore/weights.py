@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import tempfile
 import urllib.request
 import zipfile
@@ -42,6 +43,7 @@ __all__ = [
     "recorded_files",
     "require_fit",
     "without_network",
+    "write_tensors",
 ]
 
 HEADER_LIMIT = 16 * 2**20
@@ -110,6 +112,24 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, each contiguous and on the CPU, to a safetensors file.
+
+    Raises:
+        OSError: the disk is full or fails; the library's own error tells only by its text.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=dict(metadata) if metadata is not None else None)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:

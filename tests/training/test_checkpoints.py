@@ -50,12 +50,13 @@ def test_of_a_damaged_newest_one_is_told_and_the_one_before_is_taken(tmp_path, n
     assert Checkpoints(tmp_path).look().step == 2
 
 
-def test_where_nothing_sound_is_there_is_none(tmp_path):
+def test_where_none_is_sound_nothing_begins_anew_in_silence(tmp_path):
     assert Checkpoints(tmp_path / "none").look() is None
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     (tmp_path / "step-000000001" / "manifest.json").write_text("{}")
-    assert Checkpoints(tmp_path).look() is None
+    with pytest.raises(WeightsError, match="none of the 1 checkpoints"):
+        Checkpoints(tmp_path).look()
 
 
 def _refusal(checkpoints):

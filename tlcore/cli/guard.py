@@ -64,6 +64,10 @@ def _refusal(error: BaseException) -> TLError | None:
     where = str(error.filename) if isinstance(error, OSError) and error.filename else None
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return ResourceError("no space left on the disk", where=where, hint="free some space and start again")
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return ResourceError(
+            "the disk fails", where=f"{where or 'somewhere'}: {error.strerror}", hint="look at the disk"
+        )
     if isinstance(error, OSError) and error.errno in NOT_ALLOWED and where:
         return UsageError("a file or folder may not be used", where=f"{where}: {error.strerror}")
     return None

@@ -111,6 +111,10 @@ class ShardWriter:
         """How large the shard would be now."""
         return len(self._keys) + sum(len(column.raw) for column in self._columns.values())
 
+    def keys(self) -> set[bytes]:
+        """Return the keys of what was collected."""
+        return {bytes(self._keys[n : n + KEY_BYTES]) for n in range(0, len(self._keys), KEY_BYTES)}
+
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
         """Take the state of one example.
 

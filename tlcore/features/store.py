@@ -52,6 +52,8 @@ class FeatureStore:
         self._tell = tell
         self._shard_bytes = shard_bytes
         self._shards: list[Shard] = []
+        self._own: list[Shard] = []
+        """Written here, and mapped at once: whoever prunes the store may take the files, and not what is mapped."""
         self._seen: set[str] = set()
         self._places = Places()
         self._writer = ShardWriter(self.folder, made_on)
@@ -66,18 +68,25 @@ class FeatureStore:
         keys: list[bytes] = []
         shards: list[int] = []
         rows: list[int] = []
-        for path in shard_files(self.folder) if missing else ():
-            if path.name not in self._seen and (shard := self._taken(path, missing)) is not None:
-                for row, key in enumerate(shard.keys()):
-                    if key in missing:
-                        keys.append(key)
-                        rows.append(row)
-                        missing.discard(key)
-                shards += [len(self._shards)] * (len(rows) - len(shards))
-                self._shards.append(shard)
+        for shard in self._to_look_at(missing):
+            for row, key in enumerate(shard.keys()):
+                if key in missing:
+                    keys.append(key)
+                    rows.append(row)
+                    missing.discard(key)
+            shards += [len(self._shards)] * (len(rows) - len(shards))
+            self._shards.append(shard)
         if keys:
             self._places.add(keys, shards, rows)
         return missing
+
+    def _to_look_at(self, missing: set[bytes]) -> Iterator[Shard]:
+        """Yield the shards that this process wrote, which may be gone by now, and those that are there."""
+        own, self._own = self._own, []
+        yield from own
+        for path in shard_files(self.folder) if missing else ():
+            if path.name not in self._seen and (shard := self._taken(path, missing)) is not None:
+                yield shard
 
     def _taken(self, path: Path, missing: set[bytes]) -> Shard | None:
         """Return a shard that holds some of what is missing; None if it does not, or is damaged or gone."""
@@ -115,9 +124,11 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / ABOUT).exists():
                 publish_file(self.folder / ABOUT, json.dumps(self._namespace.about, indent=2, sort_keys=True))
-            size = self._writer.size
-            self._writer.publish()
+            size, keys = self._writer.size, self._writer.keys()
+            path = self._writer.publish()
             self.stored_bytes += size
+            if path is not None and (shard := self._taken(path, keys)) is not None:
+                self._own.append(shard)
         except OSError as error:
             raise ResourceError(
                 f"the feature store cannot be written: {error.strerror or error}",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import ResourceError, WeightsError
 from tlcore.publishing import publish_folder, verify_folder
-from tlcore.weights import read_tensors
+from tlcore.weights import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +75,8 @@ class Checkpoints:
         """
         target = self.folder / f"step-{position['step']:09d}"
         before, found = self.newest, Checkpoint(target, dict(position))
+        if before is not None and before.folder == target:  # nothing was done since
+            return
         if not self._writes:  # another process of the run does, and comes to the same decisions
             self.newest = found
             return
@@ -90,12 +92,17 @@ class Checkpoints:
                 hint="free some space, then go on with `tl run --resume`",
             ) from error
         self.newest = found
-        self._remove_all_but(KEPT)
+        with contextlib.suppress(OSError):  # what cannot be swept now is swept with the next one
+            self._remove_all_but(KEPT)
 
     def look(self) -> Checkpoint | None:
-        """Find the newest sound checkpoint of an earlier process; tell of damaged ones and step over them."""
-        candidates = []
-        for path in self._folders():
+        """Find the newest sound checkpoint of an earlier process; tell of damaged ones and step over them.
+
+        Raises:
+            WeightsError: there are some, and none is sound: to begin anew in silence would hide that.
+        """
+        candidates, folders = [], self._folders()
+        for path in folders:
             try:
                 candidates.append(Checkpoint(path, _position(path)))
             except WeightsError as damage:
@@ -108,6 +115,12 @@ class Checkpoints:
                 continue
             self.newest = found
             return found
+        if folders:
+            raise WeightsError(
+                f"none of the {len(folders)} checkpoints of this run can be read",
+                where=str(self.folder),
+                hint="look at the disk; to begin this run from its start, remove that folder first",
+            )
         return None
 
     def clear(self) -> None:
@@ -133,8 +146,6 @@ def _fill(
     before: Checkpoint | None,
     position: Mapping[str, Any],
 ) -> None:
-    from safetensors.torch import save_file
-
     for name, part in parts.items():
         path = folder / f"{name}{SUFFIX}"
         if isinstance(part, str):
@@ -144,7 +155,7 @@ def _fill(
             _link(before.folder / path.name if before is not None and kept else folder / f"{part}{SUFFIX}", path)
         else:
             tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
-            save_file(tensors, path, metadata={"step": str(position["step"])})
+            write_tensors(path, tensors, {"step": str(position["step"])})
 
 
 def _link(source: Path, path: Path) -> None:
