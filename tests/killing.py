@@ -198,10 +198,18 @@ def tried(case: str, folder: Path, kills: int, seed: int) -> dict:
                 said = out.with_name(f"{out.name}-said.txt").read_text("utf-8")
                 return {"case": case, "kills": done, "failed": said[-3000:]}
         found = what_it_gave(out, int(count))
-        different += [key for key in expected if expected[key] != found[key]]
+        different += [key for key in expected if not _agree(key, expected[key], found[key])]
         if not different:
             shutil.rmtree(out)
     return {"case": case, "kills": done, "runs": rounds, "different": different, "where": _counted(where)}
+
+
+def _agree(key: str, expected: object, found: object) -> bool:
+    # Processes that train a head each by itself are not at the same step when they are killed, and the one that writes
+    # may have been ahead: the others then lack some losses, and must not have any other.
+    if key.startswith("losses of") and key != "losses of 0":
+        return set(found) <= set(expected)
+    return expected == found
 
 
 def _standing(out: Path) -> str:
