@@ -68,6 +68,7 @@ BENCHMARKS = {
     "throughput": Benchmark(
         "how busy the device is: first pass and training beside the bare forward pass", "throughput", examples=300
     ),
+    "peak": Benchmark("the share of the processor's bf16 peak that the first pass reaches", "peak", examples=16),
     "head": Benchmark("25 epochs of a head on 10,000 stored features", "head"),
     "article": Benchmark("tlcore's 25 epochs beside one epoch of the loop that tutorials teach", "article"),
     "pretrained": Benchmark("pre-trained VGG16 beside random weights on drawn vehicles, three seeds", "pretrained"),
