@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.errors import UsageError, nearest
+from tlcore.unfinished import BEGUN
 
 __all__ = ["StoredRun", "matches", "sorted_by", "stored_runs"]
 
@@ -157,7 +158,10 @@ def _stored(folder: Path) -> StoredRun:
     missing = next(
         (name for name in ("metrics.json", "manifest.json", "model/artifact.json") if name not in files), None
     )
-    return StoredRun(folder, **about, fault=f"unfinished: no {missing}" if missing else None)
+    fault = f"unfinished: no {missing}" if missing else None
+    if (folder / BEGUN).is_file():
+        fault = f"unfinished: tl run --resume {folder}"
+    return StoredRun(folder, **about, fault=fault)
 
 
 def _short(name: Any) -> str | None:
