@@ -206,7 +206,7 @@ def tried(case: str, folder: Path, kills: int, seed: int) -> dict:
 
 def _agree(key: str, expected: object, found: object) -> bool:
     # Processes that train a head each by itself are not at the same step when they are killed, and the one that writes
-    # may have been ahead: the others then lack some losses, and must not have any other.
+    # may have been ahead: the others then lack some losses, and must not have other ones.
     if key.startswith("losses of") and key != "losses of 0":
         return set(found) <= set(expected)
     return expected == found

@@ -396,7 +396,9 @@ class Trainer:
 
         if not self.bare.passed and type(self.bare.head) is torch.nn.Linear:  # nothing in it draws by chance
             return self._stepper.take(ids, loss, step)
-        with seeded(self.seed, "dropout", epoch, step, self.team.rank):
+        # Processes that share a step see other examples; those that train a head each by itself must draw the same.
+        rank = self.team.rank if self.bare.names else 0
+        with seeded(self.seed, "dropout", epoch, step, rank):
             return self._stepper.take(ids, loss, step)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
