@@ -1,9 +1,11 @@
 """The loop: order and dropout from the position alone, frozen stays frozen, nothing non-finite reaches the weights."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -137,22 +139,76 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_is_what_remains(tmp_path):
     assert [record["epoch"] for record in result.history if record["best"]][-1] == result.best_epoch
 
 
-@pytest.mark.parametrize("where", ["input", "weight"])
-def test_a_value_that_is_not_finite_stops_before_the_step_with_the_examples(tmp_path, where):
+class Root(nn.Module):
+    """A stage of finite values and a gradient that is not finite, for the least of each feature."""
+
+    def forward(self, state):
+        hidden = state["hidden"]
+        return {"hidden": (hidden - hidden.detach().amin(dim=0)).sqrt()}
+
+
+def _spoilt(where, after):
+    """Return a trainer with something that is not finite from a step on, and its training examples."""
     train = examples(20)
     if where == "input":
         train[4] = dataclasses.replace(train[4], input=(float("nan"), 0.0, 0.0))
-    one, train = trainer(train=train)
-    if where == "weight":
-        with torch.no_grad():
-            one.bare.head.weight[0, 0] = float("inf")
-    before = state(one.bare.head)
-    with pytest.raises(NumericError, match="the step was not taken") as caught:
-        one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
+    backbone = Small()
+    if where == "gradient":
+        backbone.stages["middle"] = Root()
+    one, train = trainer(backbone=backbone, train=train)
+    take, loss, drawn = one._stepper.take, one.task.loss, {"steps": 0}
+
+    def spoilt_take(ids, loss_of, step, drawing):
+        drawn["steps"] += 1
+        if drawn["steps"] == after and where == "weight":
+            with torch.no_grad():
+                one.bare.stages[1].linear.weight[0, 0] = float("nan")
+        if drawn["steps"] == after and where == "rate":
+            one.optimizer.param_groups[0]["lr"] = float("inf")
+        drawn["before"] = state(one.bare), {name: value.clone() for name, value in _moments(one).items()}
+        return take(ids, loss_of, step, drawing)
+
+    def weighted(outputs, targets):
+        return loss(outputs, targets) * (float("nan") if where == "label weight" and drawn["steps"] >= after else 1)
+
+    one._stepper.take, one.task.loss = spoilt_take, weighted
+    return one, train, drawn
+
+
+def _moments(one):
+    tensors = enumerate(one.optimizer.state_dict()["state"].values())
+    return {f"{n} {name}": value for n, state in tensors for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "first"),
+    [
+        ("input", "the loss is not finite", "the input of bottom.linear"),
+        ("weight", "the loss is not finite", "middle.linear.weight, before the step"),
+        ("label weight", "the loss is not finite", "what the loss makes of finite outputs"),
+        ("gradient", "a gradient in bottom is not finite", "the gradient that middle passes back"),
+        ("rate", "the learning rate of bottom is inf", None),
+    ],
+)
+def test_what_is_not_finite_stops_before_the_step_and_is_traced_to_its_module(tmp_path, where, what, first):
+    one, train, drawn = _spoilt(where, after=3)
+    one.bare.standardise.fit([torch.randn(50, 3)])
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(NumericError, match=what) as caught:
+        one.train(train, examples(10, "validation"), checkpoints, lambda *told: None)
+    assert "the step was not taken" in caught.value.what
+    assert re.search(r"at step \d", caught.value.what)
+    if first is not None:
+        assert f"the first value that is not finite: {first}" in caught.value.where
+        assert "examples: train" in caught.value.where
     if where == "input":
-        assert "train4" in caught.value.where
-    else:
-        assert all(torch.equal(value, before[key]) for key, value in one.bare.head.state_dict().items())
+        assert "examples: train4\n" in caught.value.where
+    weights, moments = drawn["before"]
+    assert all(torch.equal(value, state(one.bare)[key]) or where == "weight" for key, value in weights.items())
+    assert all(torch.equal(value, _moments(one)[key]) for key, value in moments.items())
+    assert all(bool(value.isfinite().all()) for value in one.bare.buffers())
+    for folder in (tmp_path / "checkpoints").glob("*/*.safetensors"):
+        assert all(bool(value.isfinite().all()) for value in load_file(folder).values())
 
 
 def test_standardised_features_have_mean_zero_and_together_a_deviation_of_one():

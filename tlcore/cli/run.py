@@ -31,6 +31,9 @@ def run(
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Share the run among so many processes of this machine.")
     ] = 1,
+    fit_memory: Annotated[
+        bool, typer.Option("--fit-memory", help="Take a step in smaller parts where memory ends; it stays the same.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
@@ -47,7 +50,8 @@ def run(
     from tlcore.cli.progress import ProgressLine
 
     stopping = Stopping(lambda text: typer.echo(text, err=True))
-    given: dict[str, Any] = {"overrides": set_ or (), "registry": registry_of(ctx), "progress": ProgressLine()}
+    overrides = [*(set_ or ()), *(["train.fit_memory=true"] if fit_memory else [])]
+    given: dict[str, Any] = {"overrides": overrides, "registry": registry_of(ctx), "progress": ProgressLine()}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr), stopping.heard():
         if recipe is not None:

@@ -98,6 +98,7 @@ class Trainer:
             note=note,
             # A head alone is trained by each process by itself: talking about it would take longer.
             team=self.team if upper.names else None,
+            network={**upper.parts(), "standardise": upper.standardise},
         )
         self.throughput = Throughput()
         """How fast the steps of all epochs went, and how long they waited for their examples."""
@@ -394,10 +395,12 @@ class Trainer:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
+        def drawing() -> contextlib.AbstractContextManager[None]:
+            return seeded(self.seed, "dropout", epoch, step, self.team.rank)
+
         if not self.bare.passed and type(self.bare.head) is torch.nn.Linear:  # nothing in it draws by chance
             return self._stepper.take(ids, loss, step)
-        with seeded(self.seed, "dropout", epoch, step, self.team.rank):
-            return self._stepper.take(ids, loss, step)
+        return self._stepper.take(ids, loss, step, drawing)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
         with self.throughput.waiting():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tlcore.errors import WeightsError
+from tlcore.errors import NumericError, WeightsError
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoint
 from tlcore.training.schedules import Schedule
@@ -74,13 +74,24 @@ class Standing:
         self._team = team
 
     def parts(self) -> dict[str, Mapping[str, Tensor]]:
-        """Return the tensors by part."""
+        """Return the tensors by part.
+
+        Raises:
+            NumericError: one is not finite; a step with finite gradients can overflow.
+        """
         tensors, _ = _split(self._optimizer)
         found: dict[str, Mapping[str, Tensor]] = {MODEL: self._module.state_dict(), OPTIMIZER: tensors}
         if self._average is not None:
             found[AVERAGE] = self._average.state()
         if self._team is not None and self._team.size > 1:  # each process has seen other examples
             found[STATISTICS] = {"statistics": self._team.gathered(_statistics(self._module))}
+        for part, values in found.items():
+            for name, tensor in values.items():
+                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                    raise NumericError(
+                        f"{name} of the {part} is not finite; no checkpoint was written of it",
+                        hint="try a smaller learning rate, or `--set train.precision=fp32`",
+                    )
         return found
 
     def scalars(self) -> dict[str, Any]:
