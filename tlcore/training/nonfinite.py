@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Found", "Watch", "watched", "weight_not_finite"]
+__all__ = ["Found", "Watch", "spoilt", "watched", "weight_not_finite"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,18 @@ class Found:
 def weight_not_finite(parts: Mapping[str, nn.Module]) -> str | None:
     """Return the name of the first weight or statistic that is not finite, such as ``head.weight``."""
     for part, module in parts.items():
-        for name, tensor in [*module.named_parameters(part), *module.named_buffers(part)]:
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        for name, parameter in module.named_parameters(part):
+            if not bool(torch.isfinite(parameter).all()):
+                return name
+        for name, buffer in module.named_buffers(part):
+            if spoilt(buffer):
                 return name
     return None
+
+
+def spoilt(values: Tensor) -> bool:
+    """Say whether there is a NaN or +inf among values of which -inf may be meant, as in a mask of attention."""
+    return values.is_floating_point() and bool((values.isnan() | values.isposinf()).any())
 
 
 class Watch:
@@ -49,7 +57,7 @@ class Watch:
     def given(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Look at what a module gives; modules within it were looked at before."""
         if self.forward is None and (bad := _first_bad(output)) is not None:
-            cause = _first_bad([args, kwargs])
+            cause = next(filter(spoilt, _tensors([args, kwargs])), None)
             what, bad = (f"the output of {name}", bad) if cause is None else (f"the input of {name}", cause)
             self.forward = _found(what, bad)
         for tensor in _tensors(output):

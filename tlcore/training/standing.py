@@ -12,6 +12,7 @@ import torch
 from tlcore.errors import NumericError, WeightsError
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoint
+from tlcore.training.nonfinite import spoilt
 from tlcore.training.schedules import Schedule
 from tlcore.training.team import Team
 from tlcore.weights import load_exactly
@@ -85,14 +86,19 @@ class Standing:
             found[AVERAGE] = self._average.state()
         if self._team is not None and self._team.size > 1:  # each process has seen other examples
             found[STATISTICS] = {"statistics": self._team.gathered(_statistics(self._module))}
-        for part, values in found.items():
+        self._require_finite(found)
+        return found
+
+    def _require_finite(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+        trained = {name for name, _ in self._module.named_parameters()}
+        for part, values in parts.items():
             for name, tensor in values.items():
-                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                strictly = part == OPTIMIZER or (part == MODEL and name in trained)
+                if spoilt(tensor) or (strictly and not bool(torch.isfinite(tensor).all())):
                     raise NumericError(
                         f"{name} of the {part} is not finite; no checkpoint was written of it",
                         hint="try a smaller learning rate, or `--set train.precision=fp32`",
                     )
-        return found
 
     def scalars(self) -> dict[str, Any]:
         """Return what is no tensor: JSON-able."""
