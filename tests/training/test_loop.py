@@ -301,6 +301,40 @@ def test_accumulated_batches_are_one_step_of_all_their_examples(tmp_path):
     assert torch.allclose(whole.bare.head.weight, parts.bare.head.weight, atol=1e-6)
 
 
+class Plain(nn.Module):
+    """A stage in which no example depends on its companions, nor on chance."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, state):
+        return {"hidden": torch.tanh(self.linear(state["hidden"]))}
+
+
+@pytest.mark.parametrize("count", [64, 67, 35, 33])  # the last step is whole, ragged, or has one example more
+def test_one_of_32_is_two_of_16_is_accumulated_twice(tmp_path, count):
+    found = []
+    for number, sizes in enumerate([{"batch_size": 32}, {"batch_size": 16, "accumulate": 2}, {"batch_size": 32}]):
+        backbone = Small()
+        torch.manual_seed(4)
+        backbone.stages = {"bottom": Plain(), "top": Plain()}
+        plan = Plan(freeze_line=0, head=_head())
+        one, train = trainer(
+            backbone=backbone, plan=plan, train=examples(count), optimizer=Choice("sgd", SGD(lr=0.1)), **sizes
+        )
+        if number == 2:
+            one._stepper._part = 16  # as after memory has ended once
+        one.fit_standardisation(train)
+        result = one.train(train, examples(10, "validation"), Checkpoints(tmp_path / str(number)), lambda *told: None)
+        weights = torch.cat([parameter.detach().flatten() for parameter in one.bare.parameters()])
+        found.append((weights, [record["train"]["loss"] for record in result.history]))
+    whole, losses = found[0]
+    for weights, others in found[1:]:
+        assert (weights - whole).norm() <= 1e-5 * whole.norm()
+        assert others == pytest.approx(losses, rel=1e-5)
+
+
 def test_a_task_can_ask_for_some_examples_more_often(tmp_path):
     one, train = trainer()
     one.task.sampling_weights = lambda labels: [float(label == "up") for label in labels]
