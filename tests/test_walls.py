@@ -23,6 +23,7 @@ ORDER = (
     "errors",
     "floors",
     "notes",
+    "processes",
     "contracts",
     "specs",
     "hookspecs",

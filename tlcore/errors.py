@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = [
     "DataError",
     "Interrupted",
+    "LostError",
     "NumericError",
     "PluginError",
     "RecipeError",
@@ -73,6 +74,12 @@ class NumericError(TLError):
     """A value that is not finite, met before it could reach the weights."""
 
     exit_code = 6
+
+
+class LostError(TLError):
+    """Another process of the same run is gone or does not answer; why, its own message or the launcher tells."""
+
+    exit_code = 7
 
 
 class PluginError(TLError):

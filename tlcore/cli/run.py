@@ -37,7 +37,8 @@ def run(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
-    from tlcore.cli.launching import launched, leads
+    from tlcore.cli.launching import launched
+    from tlcore.cli.membership import leads, member
     from tlcore.errors import UsageError
     from tlcore.stopping import Stopping
 
@@ -53,7 +54,7 @@ def run(
     overrides = [*(set_ or ()), *(["train.fit_memory=true"] if fit_memory else [])]
     given: dict[str, Any] = {"overrides": overrides, "registry": registry_of(ctx), "progress": ProgressLine()}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
-    with contextlib.redirect_stdout(sys.stderr), stopping.heard():
+    with member(), contextlib.redirect_stdout(sys.stderr), stopping.heard():
         if recipe is not None:
             result = running.run(recipe, out=out, stopping=stopping, **given)
         elif resume is not None:

@@ -44,6 +44,8 @@ __all__ = ["EarlyReading", "Trainer"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
+AGREEMENT = 50
+"""After so many steps, and after each epoch, processes compare their weights."""
 HEAD_BATCH = 1024
 """So many stored features are read at once where nothing but the head is above the line."""
 
@@ -384,12 +386,18 @@ class Trainer:
                     group["lr"] = group["lr_scale"] * self.lr * course.schedule.factor(step)
                 position.loss += self._step(ids, course.targets, epoch, step) * len(ids)
                 position.batch += 1
+                self._agree(step, last=position.batch == len(batches))
                 self.throughput.examples += len(ids)
                 if self._average is not None:
                     self._average.update()
                 course.step_taken()
         last = (epoch + 1) * len(batches) - 1
         return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
+
+    def _agree(self, step: int, *, last: bool) -> None:
+        """See now and then that processes which share their steps still have the same weights."""
+        if self.bare.names and (last or (step + 1) % AGREEMENT == 0):
+            self.team.require_agreement(step, filter(lambda one: one.requires_grad, self.bare.parameters()))
 
     def _step(self, ids: Sequence[str], targets: Gathered, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
