@@ -103,8 +103,8 @@ def _run(place: Path, out: Path, rank: int) -> int:
     losses = out.with_name(f"{out.name}-losses-{rank}.txt").open("a", buffering=1)
     take = Stepper.take
 
-    def recorded(self, ids, loss_of, step):
-        loss = take(self, ids, loss_of, step)
+    def recorded(self, ids, loss_of, step, *drawing):
+        loss = take(self, ids, loss_of, step, *drawing)
         losses.write(f"{step} {float(loss).hex()} {','.join(ids)}\n")
         return loss
 

@@ -6,6 +6,7 @@ import warnings
 
 import numpy
 import pytest
+import sklearn
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,8 +48,9 @@ def test_restoring_gives_the_same_task():
     assert again.outputs == 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**31))
+@sklearn.config_context(assume_finite=True, skip_parameter_validation=True)  # twice as fast
 def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed):
     rng = numpy.random.default_rng(seed)
     task = fitted(*[f"class {n}" for n in range(classes)])
@@ -76,7 +78,8 @@ def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed
     rows = [row[1:] for row in found.tables["confusion"].rows]
     assert (numpy.array(rows) == metrics.confusion_matrix(truth, guesses, labels=range(classes))).all()
     assert set(found.metrics["absent"]) == {f"class {n}" for n in range(classes) if n not in truth}
-    _areas_equal_scikit_learns(found, truth, probabilities)
+    if seed % 5 == 0:  # slow; tests/test_scores.py compares areas alone
+        _areas_equal_scikit_learns(found, truth, probabilities)
 
 
 def _areas_equal_scikit_learns(found, truth, probabilities):

@@ -4,6 +4,7 @@ import json
 
 import numpy
 import pytest
+import sklearn
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,8 +33,9 @@ def test_what_is_predicted_is_a_set_at_the_threshold():
     assert fitted(threshold=0.305).decode(outputs)["prediction"] == [["a", "c"], []]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.integers(2, 5), st.integers(2, 40), st.integers(0, 2**31))
+@sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 def test_scores_equal_scikit_learn_also_with_absent_labels(labels, count, seed):
     rng = numpy.random.default_rng(seed)
     task = fitted([tuple(f"label {n}" for n in range(labels))])
@@ -48,10 +50,11 @@ def test_scores_equal_scikit_learn_also_with_absent_labels(labels, count, seed):
     assert found["micro_f1"] == pytest.approx(
         metrics.f1_score(truth.ravel(), guesses.ravel(), zero_division=0), abs=1e-12
     )
-    held = [n for n in range(labels) if truth[:, n].any()]
-    areas = [metrics.average_precision_score(truth[:, n], outputs[:, n]) for n in held]
-    assert found["map"] == pytest.approx(numpy.mean(areas) if areas else 0.0, abs=1e-12)
-    assert found["exact"] == pytest.approx((truth == guesses).all(axis=1).mean())
+    if seed % 5 == 0:  # slow; tests/test_scores.py compares areas alone
+        held = [n for n in range(labels) if truth[:, n].any()]
+        areas = [metrics.average_precision_score(truth[:, n], outputs[:, n]) for n in held]
+        assert found["map"] == pytest.approx(numpy.mean(areas) if areas else 0.0, abs=1e-12)
+    assert found["exact"] == pytest.approx(metrics.accuracy_score(truth, guesses), abs=1e-12)
     json.dumps(found, allow_nan=False)
 
 

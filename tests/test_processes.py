@@ -1,14 +1,19 @@
 """One run shared by several processes: each example once, the numbers of one process, one writer, no hang."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tlcore import UsageError
+from tlcore.processes import patience, require_all
 
 RECIPE = {
     "task": "image-classification",
@@ -35,8 +40,8 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def finished(place, name, command):
-    environ = {**os.environ, "TL_CACHE": str(place / f"cache {name}"), "OMP_NUM_THREADS": "1"}
+def finished(place, name, command, **given):
+    environ = {**os.environ, "TL_CACHE": str(place / f"cache {name}"), "OMP_NUM_THREADS": "1", **given}
     done = subprocess.run([*command, "--out", name], capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -48,7 +53,8 @@ def finished(place, name, command):
 def test_two_processes_reach_the_numbers_of_one(place, adapter):
     (place / "recipe.yaml").write_text(json.dumps({**RECIPE, "adapter": ADAPTERS[adapter]}))
     alone, history = finished(place, "alone", TL)
-    shared, other = finished(place, "shared", [*TL, "--processes", "2"])
+    with_code(place, WATCHING.replace("PLACE", repr(str(place))))
+    shared, other = finished(place, "shared", [*TL, "--processes", "2"], PYTHONPATH=path_with_code(place))
     assert shared["features"]["computed"] == alone["features"]["computed"] == (0 if adapter == "all" else 41)
     exactly = adapter == "features"
     for one, two in zip(history, other, strict=True):
@@ -61,6 +67,36 @@ def test_two_processes_reach_the_numbers_of_one(place, adapter):
                 assert shared["metrics"][split][name] == expected, name
     manifest = json.loads((place / "shared" / "manifest.json").read_text())
     assert manifest["processes"] == 2
+    opened = [set((place / f"opened by {rank}").read_text().splitlines()) for rank in (0, 1)]
+    assert any(path.startswith(str(place / "shared")) for path in opened[0])
+    assert not any(path.startswith(str(place / "shared")) for path in opened[1]), "one process writes the run"
+    shared_files = {path for path in opened[0] & opened[1] if Path(path).name != "lock" and path != os.devnull}
+    assert shared_files == set()
+
+
+# Python imports sitecustomize before anything else.
+WATCHING = """
+import os, sys
+
+if "RANK" in os.environ:
+    log = os.open(f"{PLACE}/opened by {os.environ['RANK']}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+    def heard(event, given):
+        if event == "open" and given[2] & WRITING and isinstance(given[0], str) and given[0].startswith("/"):
+            os.write(log, f"{given[0]}\\n".encode())
+
+    sys.addaudithook(heard)
+"""
+
+
+def with_code(place, code):
+    (place / "site").mkdir()
+    (place / "site" / "sitecustomize.py").write_text(code)
+
+
+def path_with_code(place):
+    return os.pathsep.join([str(place / "site"), os.environ.get("PYTHONPATH", "")])
 
 
 def test_torchrun_starts_it_too(place):
@@ -70,24 +106,185 @@ def test_torchrun_starts_it_too(place):
     assert answer["features"]["computed"] == 41
 
 
-def test_a_killed_process_ends_the_others_and_is_named(place):
-    recipe = {**RECIPE, "adapter": ADAPTERS["all"], "train": {"epochs": 5000, "precision": "fp32"}}
-    (place / "recipe.yaml").write_text(json.dumps(recipe))
-    started = subprocess.Popen([*TL, "--processes", "2", "--out", "run"], stderr=subprocess.PIPE, text=True)
-    try:
-        _until(lambda: (place / "run" / "history.jsonl").exists())
-        children = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(started.pid)], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-        assert len(children) == 2
+LONG = {**RECIPE, "adapter": ADAPTERS["all"], "train": {"epochs": 5000, "precision": "fp32"}}
+
+
+class Shared:
+    """A run of two processes that trains for very long, and who its processes are."""
+
+    def __init__(self, place, **environ):
+        (place / "recipe.yaml").write_text(json.dumps(LONG))
+        self._place = place
+        given = {**os.environ, "OMP_NUM_THREADS": "1", **environ}
+        self.launcher = subprocess.Popen(
+            [*TL, "--processes", "2", "--out", "run"], stderr=subprocess.PIPE, text=True, env=given
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        for number in [self.launcher.pid, *self.members]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+    members = ()
+
+    def training(self):
+        """Wait until it trains; return the numbers of its processes."""
+        until(lambda: (self._place / "run" / "history.jsonl").exists())
+        self.members = children_of(self.launcher.pid)
+        assert len(self.members) == 2
+        return self.members
+
+    def ended(self, within=10):
+        """Wait until all have ended, not longer than promised; return the exit code and what was said."""
         began = time.monotonic()
-        os.kill(int(children[1].split()[0]), signal.SIGKILL)
-        _, said = started.communicate(timeout=30)
-        assert time.monotonic() - began < 10
-        assert started.returncode == 137
-        assert "process 1 of 2 failed by signal 9 (SIGKILL)" in said
-    finally:
-        started.kill()
+        _, said = self.launcher.communicate(timeout=40)
+        until(lambda: not any(map(alive, self.members)))
+        assert time.monotonic() - began < within
+        return self.launcher.returncode, said
+
+
+def children_of(number):
+    words = ["ps", "-o", "pid=", "--ppid", str(number)]
+    return [int(line) for line in subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()]
+
+
+def alive(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
+def test_a_killed_process_ends_the_others_and_is_named_first(place, rank):
+    with Shared(place) as run:
+        os.kill(run.training()[rank], signal.SIGKILL)
+        code, said = run.ended()
+    assert code == 137
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert errors[0] == f"error: process {rank} of 2 was killed (signal 9, SIGKILL)"
+    assert "hint: go on: tl run --resume" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+def test_a_signal_to_the_launcher_stops_all_with_a_checkpoint(place, asked):
+    with Shared(place) as run:
+        run.training()
+        run.launcher.send_signal(asked)
+        code, said = run.ended(within=30)
+    assert code == 128 + asked
+    assert said.count("stopping after this step") == 1
+    assert "hint: go on: tl run --resume" in said
+    assert list((place / "run" / "checkpoints").glob("*/*.safetensors"))
+
+
+@pytest.mark.long
+def test_processes_whose_launcher_is_killed_end_by_themselves(place):
+    with Shared(place) as run:
+        members = run.training()
+        run.launcher.kill()
+        until(lambda: not any(map(alive, members)), seconds=30)
+    assert list((place / "run" / "checkpoints").glob("*/*.safetensors"))
+
+
+# What may happen to one of two processes, in the middle of training.
+FAULTS = {
+    "raises": ("raise RuntimeError('a fault of its own')", 1, "process 1 of 2 failed with exit code 1; it said:"),
+    "leaves": ("os._exit(0)", 1, "process 1 of 2 left before the run was done, with exit code 0"),
+    "hangs": (
+        "time.sleep(3600)",
+        7,
+        "process 1 of 2 does not answer: process 0 of 2 heard nothing of the others for 3 s",
+    ),
+}
+FAULTY = """
+import os, time
+
+if os.environ.get("RANK") == "1":
+    from tlcore.training.steps import Stepper
+    take = Stepper.take
+
+    def faulty(self, ids, loss_of, step, *drawing):
+        if step == 12:
+            FAULT
+        return take(self, ids, loss_of, step, *drawing)
+
+    Stepper.take = faulty
+"""
+
+
+def with_fault(place, does):
+    """Start a run whose second process does this at step 12, each epoch being one."""
+    with_code(place, FAULTY.replace("FAULT", does))
+    return Shared(place, PYTHONPATH=path_with_code(place), TL_PROCESS_TIMEOUT="3")
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.long] if fault != "hangs" else []) for fault in FAULTS]
+)
+def test_a_process_that_fails_in_whatever_way_ends_all_with_its_cause(place, fault):
+    does, expected, first = FAULTS[fault]
+    with with_fault(place, does) as run:
+        run.training()
+        code, said = run.ended(within=3 + 10 + 5)
+    assert code == expected, said
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert errors[0] == f"error: {first}"
+    assert ("a fault of its own" in said) == (fault == "raises")
+
+
+@pytest.mark.long
+def test_processes_whose_weights_drift_apart_are_stopped_within_the_epoch(place):
+    with with_fault(place, "next(iter(self._parameters())).data[0, 0] += 1e-6") as run:
+        run.training()
+        code, said = run.ended(within=30)
+    assert code == 6, said
+    assert "error: the processes no longer have the same weights at step 12; no further step was taken" in said
+
+
+def test_a_launcher_that_silently_starts_one_process_is_noticed(place):
+    (place / "recipe.yaml").write_text(json.dumps({**RECIPE, "adapter": "feature-extraction"}))
+    words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", *TL[2:], "--out", "run"]
+    environ = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode != 0
+    assert "error: 2 processes were asked for, got 1\nhint: use `tl run RECIPE --processes 2`" in done.stderr
+    assert "exit status 2" in done.stderr
+    assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"WORLD_SIZE": "2"}, "2 processes were asked for, got 1"),
+        ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}, "several processes were asked for, got 1"),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, None),
+        ({"MASTER_PORT": "29500"}, None),
+        ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500", "WORLD_SIZE": "1"}, None),
+    ],
+)
+def test_fewer_processes_than_asked_for_is_a_usage_error(monkeypatch, environ, said):
+    for name in ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    if said is None:
+        require_all(1)
+        return
+    with pytest.raises(UsageError, match=said) as caught:
+        require_all(1)
+    assert "tl run RECIPE --processes" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "1e3"])
+def test_a_time_to_wait_that_is_no_number_of_seconds_is_refused(monkeypatch, text):
+    monkeypatch.setenv("TL_PROCESS_TIMEOUT", text)
+    with pytest.raises(UsageError, match="TL_PROCESS_TIMEOUT"):
+        patience()
 
 
 def test_a_mistake_is_told_once(place):
@@ -97,7 +294,7 @@ def test_a_mistake_is_told_once(place):
     assert done.stderr.count("epocs") == 1
 
 
-def _until(condition, seconds=60):
+def until(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

@@ -1,5 +1,6 @@
 """Numbers: learnt on any scale, told in the data's own unit."""
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -61,6 +62,23 @@ def test_scores_are_scikit_learns_in_the_unit_of_the_data():
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, guesses), rel=1e-5)
     assert found["r2"] == pytest.approx(metrics.r2_score(truth, guesses), rel=1e-5)
     assert found["baseline"] == {"guess": 200.0, "mae": pytest.approx((100 + 50 + 700) / 3, rel=1e-5)}
+
+
+def test_scores_equal_scikit_learn_in_a_thousand_random_cases():
+    rng = numpy.random.default_rng(0)
+    for _ in range(1000):
+        count, scale = int(rng.integers(1, 41)), 10.0 ** rng.integers(-6, 7)
+        task = fitted((rng.normal(size=20) * scale + rng.normal() * scale).tolist())
+        spread = 0.0 if rng.random() < 0.1 else 1.0  # sometimes the truth does not vary
+        goal = torch.from_numpy(rng.normal() + spread * rng.normal(size=count))
+        outputs = goal + torch.from_numpy(rng.normal(size=count)) * 10.0 ** rng.integers(-3, 2)
+        found = task.evaluate(outputs[:, None], goal).metrics
+        truth, guesses = (task.decode(values[:, None])["prediction"] for values in (goal, outputs))
+        assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guesses), rel=1e-12)
+        assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, guesses), rel=1e-12)
+        assert ("r2" in found) == (len(set(truth)) > 1)
+        if "r2" in found:
+            assert found["r2"] == pytest.approx(metrics.r2_score(truth, guesses), rel=1e-12, abs=1e-12)
 
 
 def test_one_example_has_no_r2():

@@ -2,6 +2,7 @@
 
 import numpy
 import pytest
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -9,8 +10,9 @@ from sklearn import metrics
 from tlcore.scores import Ranking, calibration
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**31))
+@sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 def test_areas_are_scikit_learns_also_with_ties(count, values, seed):
     rng = numpy.random.default_rng(seed)
     scores = rng.integers(values, size=count) / 7 if seed % 2 else rng.normal(size=count)

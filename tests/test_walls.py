@@ -26,6 +26,7 @@ ORDER = (
     "floors",
     "notes",
     "foreign_files",
+    "processes",
     "contracts",
     "specs",
     "hookspecs",

@@ -14,6 +14,7 @@ from tlcore.redaction import redacted
 __all__ = [
     "DataError",
     "Interrupted",
+    "LostError",
     "NumericError",
     "PluginError",
     "RecipeError",
@@ -76,6 +77,12 @@ class NumericError(TLError):
     """A value that is not finite, met before it could reach the weights."""
 
     exit_code = 6
+
+
+class LostError(TLError):
+    """Another process of the same run is gone or does not answer; why, its own message or the launcher tells."""
+
+    exit_code = 7
 
 
 class PluginError(TLError):

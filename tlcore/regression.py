@@ -107,7 +107,8 @@ class Regression(Task):
         truth = self._told(targets.reshape(-1)).cpu().numpy()
         guesses = self._told(outputs.reshape(-1)).cpu().numpy()
         squares = float(((truth - guesses) ** 2).mean())
-        spread = float(((truth - truth.mean()) ** 2).mean())
+        # Where the truth does not vary, its mean may still differ from it by a rounding error.
+        spread = float(((truth - truth.mean()) ** 2).mean()) if truth.min() < truth.max() else 0.0
         metrics: dict[str, Any] = {
             "n": len(truth),
             "loss": squares / self._deviation**2,

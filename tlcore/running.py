@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
-from tlcore.errors import DataError, Interrupted, ResourceError, TLError, UsageError
+from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError
 from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
@@ -203,7 +203,7 @@ class _Run:
                 if not self.stopping.asked():  # whoever calls from Python hears what Python raised
                     raise
                 raise self._told_how_to_go_on(Interrupted("interrupted")) from None
-            except (Interrupted, ResourceError) as error:
+            except (Interrupted, LostError, ResourceError) as error:
                 raise self._told_how_to_go_on(error) from error
             finally:
                 if self.team.leads:

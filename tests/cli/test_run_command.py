@@ -1,6 +1,7 @@
 """`tl run` and `tl predict` as a user types them, on the outside plugin's modality and on texts."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -8,9 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tlcore.cli import app
+from tlcore.training.network import Standardise, Upper
 
 SOURCE = Path(__file__).parents[1] / "outside" / "src"
 
@@ -123,3 +127,64 @@ def test_an_interrupt_ends_with_130_and_no_traceback(site, tmp_path):
     assert "Traceback" not in said
     assert "interrupted" in said
     assert not (tmp_path / "here" / "features").exists()
+
+
+def test_a_value_that_is_not_finite_ends_the_run_with_the_step_the_example_and_the_module(tl, tmp_path, monkeypatch):
+    forward, bad = Standardise.forward, []
+
+    def overflowing(self, features):
+        found = forward(self, features)
+        if self.training and (tmp_path / "here" / "checkpoints").exists():
+            bad.extend(features[2:3].tolist())
+            found[2] *= torch.inf
+        return found
+
+    monkeypatch.setattr(Standardise, "forward", overflowing)
+    done = tl(
+        "run", "vectors.yaml", "--out", "here", "--set", "adapter={name: fine-tuning, layers: all}",
+        "--set", "train.checkpoint_steps=2",
+    )  # fmt: skip
+    assert done.exit_code == 6, done.stderr
+    assert "error: the loss is not finite at step 2; the step was not taken" in done.stderr
+    assert "the first value that is not finite: the output of standardise" in done.stderr
+    assert re.search(r"\n  examples: \S+\n", done.stderr)
+    assert len(bad) == 2
+    assert bad[0] == bad[1]
+    kept = list((tmp_path / "here" / "checkpoints").glob("*/*.safetensors"))
+    assert kept
+    assert all(bool(value.isfinite().all()) for path in kept for value in load_file(path).values())
+
+
+def test_weights_that_overflow_in_a_step_are_never_written(tl, tmp_path):
+    done = tl(
+        "run", "vectors.yaml", "--out", "here", "--set", "adapter={name: fine-tuning, layers: all}",
+        "--set", "train.lr=1e30", "--set", "train.checkpoint_steps=1",
+    )  # fmt: skip
+    assert done.exit_code == 6, done.stderr
+    kept = list((tmp_path / "here" / "checkpoints").glob("*/*.safetensors"))
+    assert all(bool(value.isfinite().all()) for path in kept for value in load_file(path).values())
+
+
+def test_where_memory_ends_it_is_explained_and_the_flag_keeps_the_step(tl, tmp_path, monkeypatch):
+    whole = ["--set", "adapter={name: fine-tuning, layers: all}", "--set", "train.precision=fp32"]
+    assert tl("run", "vectors.yaml", "--out", "whole", *whole).exit_code == 0
+    forward = Upper.forward
+
+    def small(self, state):
+        if self.training and len(next(iter(state.values()))) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, state)
+
+    monkeypatch.setattr(Upper, "forward", small)
+    refused = tl("run", "vectors.yaml", "--out", "refused", *whole)
+    assert refused.exit_code == 5
+    assert "Tried to allocate 2.00 GiB" in refused.stderr
+    assert "--fit-memory" in refused.stderr
+    done = tl("run", "vectors.yaml", "--out", "parts", "--fit-memory", *whole)
+    assert done.exit_code == 0, done.stderr
+    assert "now taken in parts of" in done.stderr
+    losses = [
+        [json.loads(line)["train"]["loss"] for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

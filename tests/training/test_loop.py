@@ -1,9 +1,11 @@
 """The loop: order and dropout from the position alone, frozen stays frozen, nothing non-finite reaches the weights."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -137,22 +139,76 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_is_what_remains(tmp_path):
     assert [record["epoch"] for record in result.history if record["best"]][-1] == result.best_epoch
 
 
-@pytest.mark.parametrize("where", ["input", "weight"])
-def test_a_value_that_is_not_finite_stops_before_the_step_with_the_examples(tmp_path, where):
+class Root(nn.Module):
+    """A stage of finite values and a gradient that is not finite, for the least of each feature."""
+
+    def forward(self, state):
+        hidden = state["hidden"]
+        return {"hidden": (hidden - hidden.detach().amin(dim=0)).sqrt()}
+
+
+def _spoilt(where, after):
+    """Return a trainer with something that is not finite from a step on, and its training examples."""
     train = examples(20)
     if where == "input":
         train[4] = dataclasses.replace(train[4], input=(float("nan"), 0.0, 0.0))
-    one, train = trainer(train=train)
-    if where == "weight":
-        with torch.no_grad():
-            one.bare.head.weight[0, 0] = float("inf")
-    before = state(one.bare.head)
-    with pytest.raises(NumericError, match="the step was not taken") as caught:
-        one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
+    backbone = Small()
+    if where == "gradient":
+        backbone.stages["middle"] = Root()
+    one, train = trainer(backbone=backbone, train=train)
+    take, loss, drawn = one._stepper.take, one.task.loss, {"steps": 0}
+
+    def spoilt_take(ids, loss_of, step, drawing):
+        drawn["steps"] += 1
+        if drawn["steps"] == after and where == "weight":
+            with torch.no_grad():
+                one.bare.stages[1].linear.weight[0, 0] = float("nan")
+        if drawn["steps"] == after and where == "rate":
+            one.optimizer.param_groups[0]["lr"] = float("inf")
+        drawn["before"] = state(one.bare), {name: value.clone() for name, value in _moments(one).items()}
+        return take(ids, loss_of, step, drawing)
+
+    def weighted(outputs, targets):
+        return loss(outputs, targets) * (float("nan") if where == "label weight" and drawn["steps"] >= after else 1)
+
+    one._stepper.take, one.task.loss = spoilt_take, weighted
+    return one, train, drawn
+
+
+def _moments(one):
+    tensors = enumerate(one.optimizer.state_dict()["state"].values())
+    return {f"{n} {name}": value for n, state in tensors for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "first"),
+    [
+        ("input", "the loss is not finite", "the input of bottom.linear"),
+        ("weight", "the loss is not finite", "middle.linear.weight, before the step"),
+        ("label weight", "the loss is not finite", "what the loss makes of finite outputs"),
+        ("gradient", "a gradient in bottom is not finite", "the gradient that middle passes back"),
+        ("rate", "the learning rate of bottom is inf", None),
+    ],
+)
+def test_what_is_not_finite_stops_before_the_step_and_is_traced_to_its_module(tmp_path, where, what, first):
+    one, train, drawn = _spoilt(where, after=3)
+    one.bare.standardise.fit([torch.randn(50, 3)])
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(NumericError, match=what) as caught:
+        one.train(train, examples(10, "validation"), checkpoints, lambda *told: None)
+    assert "the step was not taken" in caught.value.what
+    assert re.search(r"at step \d", caught.value.what)
+    if first is not None:
+        assert f"the first value that is not finite: {first}" in caught.value.where
+        assert "examples: train" in caught.value.where
     if where == "input":
-        assert "train4" in caught.value.where
-    else:
-        assert all(torch.equal(value, before[key]) for key, value in one.bare.head.state_dict().items())
+        assert "examples: train4\n" in caught.value.where
+    weights, moments = drawn["before"]
+    assert all(torch.equal(value, state(one.bare)[key]) or where == "weight" for key, value in weights.items())
+    assert all(torch.equal(value, _moments(one)[key]) for key, value in moments.items())
+    assert all(bool(value.isfinite().all()) for value in one.bare.buffers())
+    for folder in (tmp_path / "checkpoints").glob("*/*.safetensors"):
+        assert all(bool(value.isfinite().all()) for value in load_file(folder).values())
 
 
 def test_standardised_features_have_mean_zero_and_together_a_deviation_of_one():
@@ -243,6 +299,40 @@ def test_accumulated_batches_are_one_step_of_all_their_examples(tmp_path):
     given["plan"] = Plan(freeze_line=3, head=_head())
     parts, _ = trained(tmp_path / "b", batch_size=4, accumulate=2, **given)
     assert torch.allclose(whole.bare.head.weight, parts.bare.head.weight, atol=1e-6)
+
+
+class Plain(nn.Module):
+    """A stage in which no example depends on its companions, nor on chance."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, state):
+        return {"hidden": torch.tanh(self.linear(state["hidden"]))}
+
+
+@pytest.mark.parametrize("count", [64, 67, 35, 33])  # the last step is whole, ragged, or has one example more
+def test_one_of_32_is_two_of_16_is_accumulated_twice(tmp_path, count):
+    found = []
+    for number, sizes in enumerate([{"batch_size": 32}, {"batch_size": 16, "accumulate": 2}, {"batch_size": 32}]):
+        backbone = Small()
+        torch.manual_seed(4)
+        backbone.stages = {"bottom": Plain(), "top": Plain()}
+        plan = Plan(freeze_line=0, head=_head())
+        one, train = trainer(
+            backbone=backbone, plan=plan, train=examples(count), optimizer=Choice("sgd", SGD(lr=0.1)), **sizes
+        )
+        if number == 2:
+            one._stepper._part = 16  # as after memory has ended once
+        one.fit_standardisation(train)
+        result = one.train(train, examples(10, "validation"), Checkpoints(tmp_path / str(number)), lambda *told: None)
+        weights = torch.cat([parameter.detach().flatten() for parameter in one.bare.parameters()])
+        found.append((weights, [record["train"]["loss"] for record in result.history]))
+    whole, losses = found[0]
+    for weights, others in found[1:]:
+        assert (weights - whole).norm() <= 1e-5 * whole.norm()
+        assert others == pytest.approx(losses, rel=1e-5)
 
 
 def test_a_task_can_ask_for_some_examples_more_often(tmp_path):

@@ -18,7 +18,13 @@ from tlcore.redaction import redacted
 
 __all__ = ["GuardedGroup"]
 
-OUT_OF_MEMORY = ("CUDA out of memory", "can't allocate memory")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "std::bad_alloc",
+    "_STATUS_ALLOC_FAILED",
+)
 """How torch says it, as errors of its own."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -59,7 +65,9 @@ def _refusal(error: BaseException) -> TLError | None:
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return ResourceError(
             "out of memory",
-            hint="`--set train.fit_memory=true` takes each step in smaller parts; a smaller backbone needs less",
+            where=next(iter(str(error).splitlines()), None),
+            hint="`tl run --fit-memory` takes each step in smaller parts, to the same result; a smaller "
+            "`train.batch_size` or backbone needs less",
         )
     where = str(error.filename) if isinstance(error, OSError) and error.filename else None
     if isinstance(error, OSError) and error.errno in NO_SPACE:

@@ -33,10 +33,14 @@ def run(
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Share the run among so many processes of this machine.")
     ] = 1,
+    fit_memory: Annotated[
+        bool, typer.Option("--fit-memory", help="Take a step in smaller parts where memory ends; it stays the same.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
-    from tlcore.cli.launching import launched, leads
+    from tlcore.cli.launching import launched
+    from tlcore.cli.membership import leads, member
     from tlcore.errors import UsageError
     from tlcore.stopping import Stopping
 
@@ -52,10 +56,11 @@ def run(
         typer.echo(harmless(text), err=True)
 
     stopping = Stopping(tell)
+    overrides = [*(set_ or ()), *(["train.fit_memory=true"] if fit_memory else [])]
     progress, registry = ProgressLine(), registry_of(ctx)
-    given: dict[str, Any] = {"overrides": set_ or (), "registry": registry, "progress": progress, "warn": tell}
+    given: dict[str, Any] = {"overrides": overrides, "registry": registry, "progress": progress, "warn": tell}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
-    with contextlib.redirect_stdout(sys.stderr), stopping.heard():
+    with member(), contextlib.redirect_stdout(sys.stderr), stopping.heard():
         if recipe is not None:
             result = running.run(recipe, out=out, stopping=stopping, **given)
         elif resume is not None:

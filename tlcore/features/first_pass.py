@@ -20,6 +20,7 @@ from tlcore.features.store import FeatureStore, free_bytes
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
 from tlcore.notes import note
+from tlcore.processes import talking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -164,11 +165,12 @@ class _Pass:
             return self._fill(missing)
         from accelerate.utils import gather_object
 
-        self._accelerator.wait_for_everyone()  # until each has seen what was there before
-        reason = self._fill({key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
-        self._unreadable = dict(gather_object(list(self._unreadable.items())))
-        self._computed = sum(gather_object([self._computed]))
-        reason = max(gather_object([reason]))
+        with talking(rank, world):
+            self._accelerator.wait_for_everyone()  # until each has seen what was there before
+            reason = self._fill({key for key in missing if int.from_bytes(key[:4], "big") % world == rank})
+            self._unreadable = dict(gather_object(list(self._unreadable.items())))
+            self._computed = sum(gather_object([self._computed]))
+            reason = max(gather_object([reason]))
         return reason or self._fill(self._store.look(keys) - self._unreadable.keys())
 
     def _fill(self, missing: set[bytes]) -> str:

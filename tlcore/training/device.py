@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import datetime
 from typing import TYPE_CHECKING
 
 from tlcore.errors import UsageError
+from tlcore.processes import patience, require_all
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import InitProcessGroupKwargs
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
@@ -42,13 +44,9 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     # Accelerate keeps device and precision for the whole process; a second run may want others.
     AcceleratorState._reset_state()
     PartialState._reset_state()
-    accelerator = Accelerator(mixed_precision=mixed, cpu=on_cpu)
-    asked = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != asked:
-        raise UsageError(
-            f"{asked} processes were asked for, and Accelerate has {accelerator.num_processes}",
-            hint=f"use `tl run --processes {asked}` or torchrun",
-        )
+    group = InitProcessGroupKwargs(timeout=datetime.timedelta(seconds=patience()))
+    accelerator = Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[group])
+    require_all(accelerator.num_processes)
     return accelerator
 
 

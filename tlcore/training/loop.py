@@ -44,6 +44,8 @@ __all__ = ["EarlyReading", "Trainer"]
 
 WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
+AGREEMENT = 50
+"""After so many steps, and after each epoch, processes compare their weights."""
 HEAD_BATCH = 1024
 """So many stored features are read at once where nothing but the head is above the line."""
 
@@ -98,6 +100,7 @@ class Trainer:
             note=note,
             # A head alone is trained by each process by itself: talking about it would take longer.
             team=self.team if upper.names else None,
+            network={**upper.parts(), "standardise": upper.standardise},
         )
         self.throughput = Throughput()
         """How fast the steps of all epochs went, and how long they waited for their examples."""
@@ -383,6 +386,7 @@ class Trainer:
                     group["lr"] = group["lr_scale"] * self.lr * course.schedule.factor(step)
                 position.loss += self._step(ids, course.targets, epoch, step) * len(ids)
                 position.batch += 1
+                self._agree(step, last=position.batch == len(batches))
                 self.throughput.examples += len(ids)
                 if self._average is not None:
                     self._average.update()
@@ -390,16 +394,22 @@ class Trainer:
         last = (epoch + 1) * len(batches) - 1
         return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
 
+    def _agree(self, step: int, *, last: bool) -> None:
+        """See now and then that processes which share their steps still have the same weights."""
+        if self.bare.names and (last or (step + 1) % AGREEMENT == 0):
+            self.team.require_agreement(step, filter(lambda one: one.requires_grad, self.bare.parameters()))
+
     def _step(self, ids: Sequence[str], targets: Gathered, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
+        def drawing() -> contextlib.AbstractContextManager[None]:
+            # Those that share a step see other examples; those that train a head each by itself must draw the same.
+            return seeded(self.seed, "dropout", epoch, step, self.team.rank if self.bare.names else 0)
+
         if not self.bare.passed and type(self.bare.head) is torch.nn.Linear:  # nothing in it draws by chance
             return self._stepper.take(ids, loss, step)
-        # Processes that share a step see other examples; those that train a head each by itself must draw the same.
-        rank = self.team.rank if self.bare.names else 0
-        with seeded(self.seed, "dropout", epoch, step, rank):
-            return self._stepper.take(ids, loss, step)
+        return self._stepper.take(ids, loss, step, drawing)
 
     def _loss(self, ids: Sequence[str], targets: Tensor, epoch: int, step: int) -> Tensor:
         with self.throughput.waiting():

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tlcore.errors import WeightsError
+from tlcore.errors import NumericError, WeightsError
 from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoint
+from tlcore.training.nonfinite import spoilt
 from tlcore.training.schedules import Schedule
 from tlcore.training.team import Team
 from tlcore.weights import load_exactly
@@ -74,14 +75,30 @@ class Standing:
         self._team = team
 
     def parts(self) -> dict[str, Mapping[str, Tensor]]:
-        """Return the tensors by part."""
+        """Return the tensors by part.
+
+        Raises:
+            NumericError: one is not finite; a step with finite gradients can overflow.
+        """
         tensors, _ = _split(self._optimizer)
         found: dict[str, Mapping[str, Tensor]] = {MODEL: self._module.state_dict(), OPTIMIZER: tensors}
         if self._average is not None:
             found[AVERAGE] = self._average.state()
         if self._team is not None and self._team.size > 1:  # each process has seen other examples
             found[STATISTICS] = {"statistics": self._team.gathered(_statistics(self._module))}
+        self._require_finite(found)
         return found
+
+    def _require_finite(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+        trained = {name for name, _ in self._module.named_parameters()}
+        for part, values in parts.items():
+            for name, tensor in values.items():
+                strictly = part == OPTIMIZER or (part == MODEL and name in trained)
+                if spoilt(tensor) or (strictly and not bool(torch.isfinite(tensor).all())):
+                    raise NumericError(
+                        f"{name} of the {part} is not finite; no checkpoint was written of it",
+                        hint="try a smaller learning rate, or `--set train.precision=fp32`",
+                    )
 
     def scalars(self) -> dict[str, Any]:
         """Return what is no tensor: JSON-able."""

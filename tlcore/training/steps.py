@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from tlcore.errors import NumericError
 from tlcore.training.inference import in_batches
+from tlcore.training.nonfinite import Found, watched, weight_not_finite
 from tlcore.training.team import Team
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.optimizer import AcceleratedOptimizer
-    from torch import Tensor
+    from torch import Tensor, nn
 
 __all__ = ["Stepper", "training_batches"]
+
+LossOf = Callable[[Sequence[str]], "Tensor"]
+Drawing = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+class _NotFiniteError(Exception):
+    """A loss or a gradient that is not finite, and the examples of the part or step that it belongs to."""
+
+    def __init__(self, what: str, ids: Sequence[str], *, backward: bool) -> None:
+        super().__init__(what)
+        self.what = what
+        self.ids = ids
+        self.backward = backward
 
 
 class Stepper:
@@ -37,6 +52,7 @@ class Stepper:
         fit_memory: bool,
         note: Callable[[str], None],
         team: Team | None = None,
+        network: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self._accelerator = accelerator
         self._team = team
@@ -44,6 +60,9 @@ class Stepper:
         self._clip = clip
         self._fit_memory = fit_memory
         self._note = note
+        self._network = network or {}
+        """What ``loss_of`` goes through, by name: for messages, and for the statistics that a forward pass changes."""
+        self._statistics = [buffer for module in self._network.values() for buffer in module.buffers()]
         # Accelerate's wrapper looks for another package's optimizers on the disk in every step. What it adds is the
         # scaler; without one the optimizer itself does the same.
         self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
@@ -52,15 +71,26 @@ class Stepper:
         """Return the parts in which this process goes through a step, as long as memory does not end."""
         return training_batches(ids if self._team is None else self._team.mine(ids), self._part)
 
-    def take(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
+    def take(self, ids: Sequence[str], loss_of: LossOf, step: int, drawing: Drawing = contextlib.nullcontext) -> float:
         """Change the weights once by the gradient of the mean loss over these examples; return that loss.
 
+        Within ``drawing`` what the network draws by chance is the same whenever the step is begun anew.
+
         Raises:
-            NumericError: a loss or a gradient that is not finite; the weights are as they were.
+            NumericError: a loss, a gradient or a learning rate that is not finite; weights, statistics and the
+                optimizer's state are as they were.
         """
-        loss = self._gradients(ids, loss_of, step)
-        if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
-            self._require_finite_gradients(ids, step)
+        self._require_finite_rates(step)
+        before = [buffer.clone() for buffer in self._statistics]
+        try:
+            loss = self._gradients(ids, loss_of, drawing, before)
+            if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
+                self._require_finite_gradients(ids)
+        except _NotFiniteError as error:
+            self._begin_anew(before)
+            refusal = self._refusal(error, ids, loss_of, step, drawing)
+            self._begin_anew(before)
+            raise refusal from None
         if self._clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters(), self._clip)
         self._optimizer.step()
@@ -69,7 +99,15 @@ class Stepper:
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
-    def _require_finite_gradients(self, ids: Sequence[str], step: int) -> None:
+    def _require_finite_rates(self, step: int) -> None:
+        for group in self._optimizer.param_groups:
+            if not math.isfinite(group["lr"]):
+                raise NumericError(
+                    f"the learning rate of {group['part']} is {group['lr']} at step {step}; the step was not taken",
+                    hint="look at `train.lr` and `train.scheduler`",
+                )
+
+    def _require_finite_gradients(self, ids: Sequence[str]) -> None:
         gradients = [
             (parameter.grad, group["part"])
             for group in self._optimizer.param_groups
@@ -80,35 +118,82 @@ class Stepper:
         if gradients and math.isfinite(float(torch.stack([gradient.sum() for gradient, _ in gradients]).sum())):
             return
         for gradient, part in gradients:
-            _require_finite(gradient, f"a gradient in {part}", ids, step)
+            if not bool(torch.isfinite(gradient).all()):
+                raise _NotFiniteError(f"a gradient in {part}", ids, backward=True)
 
-    def _gradients(self, ids: Sequence[str], loss_of: Callable[[Sequence[str]], Tensor], step: int) -> float:
+    def _gradients(self, ids: Sequence[str], loss_of: LossOf, drawing: Drawing, before: Sequence[Tensor]) -> float:
         from accelerate.utils.memory import should_reduce_batch_size
 
         while True:
             self._optimizer.zero_grad()
             try:
-                loss = sum(self._part_gradients(part, len(ids), loss_of, step) for part in self.parts(ids))
+                with drawing():
+                    loss = sum(self._part_gradients(part, len(ids), loss_of) for part in self.parts(ids))
                 return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
             except RuntimeError as error:
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
                     raise
-            self._optimizer.zero_grad()
+            self._begin_anew(before)
             self._part = max(1, min(self._part, len(ids)) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self._note(f"memory ended: a step of {len(ids)} examples is now taken in parts of {self._part}")
 
-    def _part_gradients(
-        self, part: Sequence[str], total: int, loss_of: Callable[[Sequence[str]], Tensor], step: int
-    ) -> float:
+    def _begin_anew(self, before: Sequence[Tensor]) -> None:
+        """Forget what a step has done so far."""
+        self._optimizer.zero_grad()
+        with torch.no_grad():
+            for buffer, value in zip(self._statistics, before, strict=True):
+                buffer.copy_(value)
+
+    def _part_gradients(self, part: Sequence[str], total: int, loss_of: LossOf) -> float:
         loss = loss_of(part)
         value = float(loss.detach())
         if not math.isfinite(value):
-            _require_finite(loss, "the loss", part, step)
+            raise _NotFiniteError("the loss", part, backward=False)
         share = len(part) / total
         self._accelerator.backward(loss * share if share < 1 else loss)
         return value * share
+
+    def _refusal(
+        self, error: _NotFiniteError, ids: Sequence[str], loss_of: LossOf, step: int, drawing: Drawing
+    ) -> NumericError:
+        """Return the error to raise: it names the first value that is not finite, and whose it is."""
+        first, to_blame = self._first_not_finite(error, ids, loss_of, drawing) if self._network else (None, ())
+        lines = [f"examples: {', '.join(to_blame or error.ids)}"]
+        lines += [f"the first value that is not finite: {first}"] if first else []
+        return NumericError(
+            f"{error.what} is not finite at step {step}; the step was not taken",
+            where="\n".join(lines),
+            hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
+        )
+
+    def _first_not_finite(
+        self, error: _NotFiniteError, ids: Sequence[str], loss_of: LossOf, drawing: Drawing
+    ) -> tuple[str | None, Sequence[str]]:
+        """Repeat a step while every module is watched; return what is not finite first, and the examples it is of."""
+        if (weight := weight_not_finite(self._network)) is not None:
+            return f"{weight}, before the step", ()
+        self._optimizer.zero_grad()
+        with drawing(), watched(self._network) as watch:
+            for part in self.parts(ids):
+                loss = loss_of(part)
+                if not math.isfinite(float(loss.detach())):
+                    found = watch.forward or Found("what the loss makes of finite outputs", (), 0)
+                    return found.what, _of(found, part)
+                watch.forward = None  # an infinity that ended in a finite loss does no harm
+                if not error.backward:
+                    continue
+                self._accelerator.backward(loss * (len(part) / len(ids)))
+                if watch.backward is not None:
+                    return watch.backward.what, _of(watch.backward, part)
+        alone = self._team is None or self._team.size == 1
+        return ("only a sum over finite gradients" if alone else "in the share of another process"), ()
+
+
+def _of(found: Found, part: Sequence[str]) -> Sequence[str]:
+    """Return the examples whose rows are not finite; the whole part where a value has no row for each example."""
+    return [part[row] for row in found.bad] if found.rows == len(part) else part
 
 
 def training_batches(ids: Sequence[str], size: int) -> list[Sequence[str]]:
@@ -120,12 +205,3 @@ def training_batches(ids: Sequence[str], size: int) -> list[Sequence[str]]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [[*batches[-2], *batches[-1]]]
     return batches
-
-
-def _require_finite(value: Tensor, what: str, ids: Sequence[str], step: int) -> None:
-    if not bool(torch.isfinite(value).all()):
-        raise NumericError(
-            f"{what} is not finite at step {step}; the step was not taken",
-            where=f"examples: {', '.join(ids)}",
-            hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
-        )
