@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -17,19 +18,25 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
+from tl_vision.content import START, what_it_is
+from tl_vision.missing_pixels import require_png_pixels, require_scanned_pixels
 from tlcore import UnreadableError
 
 __all__ = ["DECODER", "FORMATS", "PIXEL_LIMIT", "decoded", "pixels_of"]
 
-DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow"
+DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow; what is missing is refused"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run; Pillow has dozens more, one of which starts an external program."""
 PIXEL_LIMIT = 100_000_000
+MORE_THAN_THE_LIMIT = f"more than {PIXEL_LIMIT // 10**6} megapixels, the most that is decoded"
+PILLOW = r"PIL\."
 LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
-# PIXEL_LIMIT is checked before any pixel is decoded. Set once: filters changed for each picture are unsafe in threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
+"""How Pillow says, in lower case, that a file ends before its picture does."""
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+"""The tag of a TIFF that says what its numbers mean."""
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -40,7 +47,7 @@ def decoded(source: Any) -> Image.Image:
         UnreadableError: no such file, no picture, a damaged or truncated one, or one of more than 100 megapixels.
     """
     with _opened(source) as picture:
-        return _seen(picture)
+        return _seen(source, picture)
 
 
 def pixels_of(source: Any) -> Tensor:
@@ -51,7 +58,7 @@ def pixels_of(source: Any) -> Tensor:
     """
     with _opened(source) as picture:
         pixels = _ordinary_jpeg(picture)
-        return functional.pil_to_tensor(_seen(picture)) if pixels is None else pixels
+        return functional.pil_to_tensor(_seen(source, picture)) if pixels is None else pixels
 
 
 def _regular_file(path: Path) -> Path:
@@ -70,18 +77,37 @@ def _regular_file(path: Path) -> Path:
 @contextlib.contextmanager
 def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
     """Give a picture whose header was read and is allowed; whatever fails while it is decoded is a reason."""
+    _silence_pillow()
     try:
         with Image.open(_file(source), formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
-                raise UnreadableError(f"{width} x {height} pixels are more than {PIXEL_LIMIT // 10**6} megapixels")
+                raise UnreadableError(f"{width:,} x {height:,} pixels are {MORE_THAN_THE_LIMIT}")
             yield picture
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}") from None
+        found = what_it_is(_start(source))
+        raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}: the file is {found}") from None
     except Exception as error:  # decoders of damaged files fail in many ways, and each is a reason
         raise UnreadableError(_reason(error)) from error
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings, which name no file, from the terminal: what matters of them is refused.
+
+    Whoever leaves ``warnings.catch_warnings`` takes the filter away again, so it is looked for each time; filters that
+    came and went with each picture would be unsafe in threads.
+    """
+    if not any(place is not None and getattr(place, "pattern", None) == PILLOW for *_, place, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW)
+
+
+def _start(source: Any) -> bytes:
+    if isinstance(source, (bytes, bytearray)):
+        return bytes(source[:START])
+    with Path(source).open("rb") as file:
+        return file.read(START)
 
 
 def _file(source: Any) -> Path | io.BytesIO:
@@ -112,23 +138,37 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     except RuntimeError:
         return None
     width, height = picture.size
-    return pixels if pixels.shape == (3, height, width) else None
+    if pixels.shape != (3, height, width):
+        return None
+    require_scanned_pixels(encoded, pixels)
+    return pixels
 
 
-def _seen(picture: Image.Image) -> Image.Image:
+def _seen(source: Any, picture: ImageFile.ImageFile) -> Image.Image:
     """Decode with Pillow."""
     picture.seek(0)
     picture.load()
-    return _on_white(_eight_bits(ImageOps.exif_transpose(picture)))
+    if picture.format == "PNG":
+        require_png_pixels(Path(source) if isinstance(source, str) else source, picture)
+    dark_is_high = picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return _on_white(_eight_bits(ImageOps.exif_transpose(picture), dark_is_high))
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale what has more than 8 bits a channel; Pillow's own conversion clips it to white."""
+def _eight_bits(picture: Image.Image, dark_is_high: bool) -> Image.Image:
+    """Scale what has more than 8 bits a channel; Pillow's own conversion clips it to white.
+
+    ``dark_is_high``: the file counts from white to black, which Pillow heeds for 8 bits alone.
+    """
     if picture.mode in SIXTEEN_BIT or picture.mode == "I":
         values = numpy.asarray(picture).astype(numpy.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UnreadableError("an integer picture with values outside of 16 bits has no known scale")
-        return Image.fromarray(((values + 128) // 257).astype(numpy.uint8), "L")
+        values = 65535 - values if dark_is_high else values
+        scaled = Image.fromarray(((values + 128) // 257).astype(numpy.uint8), "L")
+        transparent = picture.info.get("transparency")
+        if isinstance(transparent, int):
+            scaled.putalpha(Image.fromarray(numpy.where(values == transparent, 0, 255).astype(numpy.uint8), "L"))
+        return scaled
     if picture.mode == "F":
         values = numpy.asarray(picture)
         if not numpy.isfinite(values).all() or values.min() < 0 or values.max() > 1:
@@ -145,6 +185,18 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    """Return one short line, and of a failed system call only what failed: its text repeats the whole path."""
-    lines = (getattr(error, "strerror", None) or str(error)).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    """Return one short line: what it means for the file, and what Pillow says of it.
+
+    Of a failed system call only what failed: its text repeats the whole path.
+    """
+    if getattr(error, "strerror", None):
+        return str(error.strerror)  # type: ignore[attr-defined]
+    said = (str(error).splitlines() or [""])[0][:200].rstrip(".") or type(error).__name__
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = re.search(r"\d+", said)
+        return f"{int(pixels[0]):,} pixels are {MORE_THAN_THE_LIMIT}" if pixels else said
+    if "MAX_TEXT" in said:
+        return "a text or profile in it unpacks to more than a megabyte, as only an attack does"
+    if any(words in said.lower() for words in CUT_OFF):
+        return f"cut off: the file ends before the picture does ({said})"
+    return f"damaged: {said}"
