@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from tl_data import ColumnOptions
 from tlcore import DataError, UnreadableError
+
+INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
+"""Categories of characters that nobody sees: controls, marks of direction and width, and blanks."""
 
 __all__ = ["FileCell", "Part", "input_of"]
 
@@ -42,8 +46,10 @@ def input_of(cell: Any, column: str, part: Part, options: ColumnOptions, place: 
         UnreadableError: an empty cell, or a file that is absent or may not be read.
         DataError: a cell that holds a list or an object.
     """
-    if cell is None or not cell or (isinstance(cell, str) and not cell.strip()):
+    if cell is None or not cell:
         raise UnreadableError(f"the input is {'missing' if cell is None else 'empty'}")
+    if isinstance(cell, str) and all(category(letter) in INVISIBLE for letter in cell):
+        raise UnreadableError("the input is empty" + (": it holds invisible characters only" if cell.strip() else ""))
     if isinstance(cell, FileCell):
         if "://" in cell.path and part.fetched is not None:
             return part.fetched(cell.path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
@@ -132,11 +133,16 @@ def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) ->
         items = [_drafted(row, columns, part, options, names) for row in wanted]
         drafts += (item for item in items if isinstance(item, _Draft))
         problems += (item for item in items if isinstance(item, Problem))
+        problems += (_note_of_nul(item) for item in items if _holds_nul(item))
         if part.split and wanted and all(row.cells.get(str(columns.label)) is None for row in wanted):
             _require_labels(part, columns)
     if not drafts:
         reasons = [f"{problem.id}: {problem.reason}" for problem in problems if problem.skipped]
-        raise DataError(f"none of the {rows or len(reasons)} rows can be used", where="\n".join(reasons[:5]) or None)
+        raise DataError(
+            f"none of the {rows or len(reasons)} rows can be used",
+            where="\n".join(reasons[:5]) or None,
+            hint="see the reasons above: the header may have too few names, or other columns be meant (data.input)",
+        )
     problems += _doubted_labels(drafts) if options.labelled and options.label_is == "name" else ()
     ids, notes = _ids(drafts, options)
     examples = [_example(draft, id_) for draft, id_ in zip(drafts, ids, strict=True)]
@@ -149,7 +155,7 @@ def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, nam
     except UnreadableError as error:
         return Problem(row.place, str(error))
     for name, other in row.cells.items():
-        if fault := _fault_of_text(other):
+        if fault := _fault_of_text(other, is_input=name == columns.input and options.input_is == "text"):
             return Problem(row.place, f"column {name!r} holds {fault}")
     label = label_of(row.cells, columns, options, names, row.place) if options.labelled else None
     if options.labelled and label is None:
@@ -173,9 +179,10 @@ def _require_labels(part: Part, columns: Columns) -> None:
         )
 
 
-def _fault_of_text(cell: Any) -> str | None:
+def _fault_of_text(cell: Any, *, is_input: bool) -> str | None:
+    """Return why a cell cannot be used. A text may hold NUL bytes, which tokenizers pass over; a name may not."""
     if isinstance(cell, str):
-        if "\0" in cell:
+        if "\0" in cell and not is_input:
             return "a NUL byte"
         try:
             cell.encode()
@@ -184,17 +191,28 @@ def _fault_of_text(cell: Any) -> str | None:
     return None
 
 
+def _holds_nul(item: _Draft | Problem) -> TypeGuard[_Draft]:
+    return isinstance(item, _Draft) and isinstance(item.input, str) and "\0" in item.input
+
+
+def _note_of_nul(draft: _Draft) -> Problem:
+    reason = f"column {draft.columns.input!r} holds a NUL byte; the text is used as it stands"
+    return Problem(draft.row.place, reason, skipped=False)
+
+
 def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
-    """Say which labels differ only in case.
+    """Say which labels differ only in case, or look the same.
 
     Raises:
         DataError: labels that are one number in several spellings, which would be several classes.
     """
     by_number: dict[Decimal, list[str]] = defaultdict(list)
     by_letters: dict[str, list[str]] = defaultdict(list)
+    by_look: dict[str, list[str]] = defaultdict(list)
     everything = sorted({name for draft in drafts for name in _names(draft.label)})
     for label in everything:
         by_letters[label.casefold()].append(label)
+        by_look[_look(label)].append(label)
         if NUMBER.fullmatch(label):
             by_number[Decimal(label)].append(label)
     mixed = [" and ".join(map(repr, labels)) for labels in by_number.values() if len(labels) > 1]
@@ -208,6 +226,17 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
         if len(labels) > 1:
             reason = f"labels that differ only in case are different classes: {' and '.join(map(repr, labels))}"
             yield Problem(drafts[0].part.path.name, reason, skipped=False)
+    for labels in by_look.values():
+        if len({label.casefold() for label in labels}) > 1:
+            reason = f"labels that look the same are different classes: {' and '.join(map(ascii, labels))}"
+            yield Problem(drafts[0].part.path.name, reason, skipped=False)
+
+
+def _look(label: str) -> str:
+    """Return what a person sees of a label: one form of each letter, nothing invisible, no quotation marks."""
+    letters = unicodedata.normalize("NFKC", label).casefold()
+    seen = "".join(letter for letter in letters if unicodedata.category(letter) not in ("Cc", "Cf"))
+    return " ".join(seen.strip("\"'").split()) or label
 
 
 def _ids(drafts: Sequence[_Draft], options: ColumnOptions) -> tuple[list[str], list[Problem]]:

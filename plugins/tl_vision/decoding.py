@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 import torch
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
@@ -150,7 +150,9 @@ def _seen(source: Any, picture: ImageFile.ImageFile) -> Image.Image:
     picture.load()
     if picture.format == "PNG":
         require_png_pixels(Path(source) if isinstance(source, str) else source, picture)
-    dark_is_high = picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    dark_is_high = (
+        isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    )
     return _on_white(_eight_bits(ImageOps.exif_transpose(picture), dark_is_high))
 
 

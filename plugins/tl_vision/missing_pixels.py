@@ -29,7 +29,7 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 PIECE = 2**20
 
 
-def require_scanned_pixels(encoded: bytes, pixels: Tensor) -> None:
+def require_scanned_pixels(encoded: bytes | bytearray, pixels: Tensor) -> None:
     """Refuse a JPEG of one scan whose data ends early although the file ends as it should.
 
     What is missing is grey, (128, 128, 128). Where the last block is, the file is decoded once more without its end
