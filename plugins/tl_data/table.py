@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
 from tl_data.filtering import filtered
 from tl_data.inputs import FileCell, Part, input_of
-from tl_data.labels import ClassNames, label_of
+from tl_data.labels import ClassNames, alike, label_of
 from tl_data.paths import absent, printable
 from tl_data.rows import SUFFIXES, Row, Sheet, read_sheet
 from tlcore import DataError, DataSource, Example, Problem, UnreadableError, UsageError
@@ -207,12 +206,8 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
         DataError: labels that are one number in several spellings, which would be several classes.
     """
     by_number: dict[Decimal, list[str]] = defaultdict(list)
-    by_letters: dict[str, list[str]] = defaultdict(list)
-    by_look: dict[str, list[str]] = defaultdict(list)
     everything = sorted({name for draft in drafts for name in _names(draft.label)})
     for label in everything:
-        by_letters[label.casefold()].append(label)
-        by_look[_look(label)].append(label)
         if NUMBER.fullmatch(label):
             by_number[Decimal(label)].append(label)
     mixed = [" and ".join(map(repr, labels)) for labels in by_number.values() if len(labels) > 1]
@@ -222,21 +217,8 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
             where=f"{drafts[0].part.path}; labels found: {', '.join(everything[:12])}",
             hint="write each class one way; where labels are numbers, say `data.label_is: number`",
         )
-    for labels in by_letters.values():
-        if len(labels) > 1:
-            reason = f"labels that differ only in case are different classes: {' and '.join(map(repr, labels))}"
-            yield Problem(drafts[0].part.path.name, reason, skipped=False)
-    for labels in by_look.values():
-        if len({label.casefold() for label in labels}) > 1:
-            reason = f"labels that look the same are different classes: {' and '.join(map(ascii, labels))}"
-            yield Problem(drafts[0].part.path.name, reason, skipped=False)
-
-
-def _look(label: str) -> str:
-    """Return what a person sees of a label: one form of each letter, nothing invisible, no quotation marks."""
-    letters = unicodedata.normalize("NFKC", label).casefold()
-    seen = "".join(letter for letter in letters if unicodedata.category(letter) not in ("Cc", "Cf"))
-    return " ".join(seen.strip("\"'").split()) or label
+    for reason in alike(everything):
+        yield Problem(drafts[0].part.path.name, reason, skipped=False)
 
 
 def _ids(drafts: Sequence[_Draft], options: ColumnOptions) -> tuple[list[str], list[Problem]]:
