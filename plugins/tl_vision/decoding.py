@@ -9,14 +9,13 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import functional
 
 from tl_vision.content import START, what_it_is
 from tl_vision.missing_pixels import require_png_pixels, require_scanned_pixels
@@ -31,12 +30,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 PIXEL_LIMIT = 100_000_000
 MORE_THAN_THE_LIMIT = f"more than {PIXEL_LIMIT // 10**6} megapixels, the most that is decoded"
 PILLOW = r"PIL\."
+BAND = 2**20
+"""Pixels that are converted together."""
 LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
 CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
 """How Pillow says, in lower case, that a file ends before its picture does."""
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 """The tag of a TIFF that says what its numbers mean."""
+Values: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]"
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -47,7 +49,7 @@ def decoded(source: Any) -> Image.Image:
         UnreadableError: no such file, no picture, a damaged or truncated one, or one of more than 100 megapixels.
     """
     with _opened(source) as picture:
-        return _seen(source, picture)
+        return Image.fromarray(_seen(source, picture), "RGB")
 
 
 def pixels_of(source: Any) -> Tensor:
@@ -58,7 +60,7 @@ def pixels_of(source: Any) -> Tensor:
     """
     with _opened(source) as picture:
         pixels = _ordinary_jpeg(picture)
-        return functional.pil_to_tensor(_seen(source, picture)) if pixels is None else pixels
+        return torch.from_numpy(_seen(source, picture)).permute(2, 0, 1) if pixels is None else pixels
 
 
 def _regular_file(path: Path) -> Path:
@@ -144,8 +146,8 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     return pixels
 
 
-def _seen(source: Any, picture: ImageFile.ImageFile) -> Image.Image:
-    """Decode with Pillow."""
+def _seen(source: Any, picture: ImageFile.ImageFile) -> Values:
+    """Decode with Pillow; return (H, W, 3). One band of rows after another is converted, since copies are large."""
     picture.seek(0)
     picture.load()
     if picture.format == "PNG":
@@ -153,7 +155,14 @@ def _seen(source: Any, picture: ImageFile.ImageFile) -> Image.Image:
     dark_is_high = (
         isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
     )
-    return _on_white(_eight_bits(ImageOps.exif_transpose(picture), dark_is_high))
+    ImageOps.exif_transpose(picture, in_place=True)
+    width, height = picture.size
+    seen = numpy.empty((height, width, 3), numpy.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = picture.crop((0, top, width, min(top + rows, height)))
+        seen[top : top + rows] = numpy.asarray(_on_white(_eight_bits(band, dark_is_high)))
+    return seen
 
 
 def _eight_bits(picture: Image.Image, dark_is_high: bool) -> Image.Image:

@@ -3,6 +3,7 @@
 import random
 import warnings
 
+import numpy
 import pytest
 from odd_pictures import COMPRESSED, halves, odd_pictures, png, saved
 from PIL import Image
@@ -62,6 +63,18 @@ def test_a_black_png_of_any_shape_is_whole(shape, interlaced):
     assert not pixels_of(png(*shape, 8, 2, rows, interlaced=interlaced)).any()
     with pytest.raises(UnreadableError, match="cut off"):
         pixels_of(png(*shape, 8, 2, rows[:-1], interlaced=interlaced))
+
+
+def test_what_is_converted_in_bands_is_what_is_converted_whole(monkeypatch):
+    noise = Image.effect_noise((37, 53), 90)
+    wide = Image.fromarray(numpy.asarray(noise).astype(numpy.uint16) * 257)
+    faint = noise.convert("RGB")
+    faint.putalpha(noise)
+    palette = saved(noise.convert("P"), "PNG", transparency=bytes(range(256)))
+    kinds = [palette, *(saved(picture, "PNG") for picture in (noise, wide, faint, noise.convert("1")))]
+    whole = [pixels_of(content) for content in kinds]
+    monkeypatch.setattr("tl_vision.decoding.BAND", 100)
+    assert all(pixels_of(content).equal(pixels) for content, pixels in zip(kinds, whole, strict=True))
 
 
 def test_no_warning_of_a_library_reaches_the_terminal_without_a_file():
