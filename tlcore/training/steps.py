@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlcore.errors import NumericError
+from tlcore.errors import NumericError, UsageError
 from tlcore.training.inference import in_batches
 from tlcore.training.team import Team
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Stepper", "training_batches"]
+
+BATCH_OF_ONE = "Expected more than 1 value per channel when training"
+"""How torch's batch normalisation says that it has one example of one pixel."""
 
 
 class Stepper:
@@ -57,6 +60,7 @@ class Stepper:
 
         Raises:
             NumericError: a loss or a gradient that is not finite; the weights are as they were.
+            UsageError: one example by itself where batch statistics are needed.
         """
         loss = self._gradients(ids, loss_of, step)
         if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
@@ -90,6 +94,14 @@ class Stepper:
             try:
                 loss = sum(self._part_gradients(part, len(ids), loss_of, step) for part in self.parts(ids))
                 return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
+            except ValueError as error:
+                if BATCH_OF_ONE not in str(error):
+                    raise
+                raise UsageError(
+                    "batch normalisation above the line cannot be trained on one example at a time",
+                    where=f"step {step}: {error}",
+                    hint="take more together: `--set train.batch_size=8`; or freeze it: `adapter: feature-extraction`",
+                ) from error
             except RuntimeError as error:
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
                     raise
