@@ -32,6 +32,8 @@ MORE_THAN_THE_LIMIT = f"more than {PIXEL_LIMIT // 10**6} megapixels, the most th
 PILLOW = r"PIL\."
 BAND = 2**20
 """Pixels that are converted together."""
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+"""Marks in a JPEG."""
 LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
 CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
@@ -133,7 +135,9 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     picture.fp.seek(0)
     encoded = bytearray(picture.fp.read(LARGEST_JPEG + 1))
     picture.fp.seek(place)
-    if len(encoded) > LARGEST_JPEG:
+    if len(encoded) > LARGEST_JPEG or encoded.rfind(END) < encoded.rfind(
+        SCAN
+    ):  # of a file that is cut libjpeg grumbles
         return None
     try:
         pixels: Tensor = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
