@@ -1,10 +1,17 @@
 """Whole runs over data that is damaged as data is in practice: clear errors, nothing lost, nothing substituted."""
 
+import csv
 import json
+import os
+import re
+import shutil
 
 import pytest
+from odd_pictures import odd_pictures
+from typer.testing import CliRunner
 
 import tlcore
+from tlcore.cli import app
 from tlcore.plugins import PluginHost
 from tlcore.registry import Registry
 
@@ -96,3 +103,111 @@ def test_too_many_unreadable_pictures_stop_the_run_and_are_all_listed(run, tmp_p
     listed = [json.loads(line) for line in (tmp_path / "run" / "problems.jsonl").read_text().splitlines()]
     assert sum(problem["skipped"] for problem in listed) == 12
     assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
+@pytest.fixture
+def tl_run(tmp_path):
+    """Return a function that runs ``tl run`` on a path and gives the exit code, what was said and the problems."""
+    from tl_text.checkpoint import write_tiny
+
+    write_tiny(tmp_path / "bert")
+
+    def started(kind, path, name, *settings):
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(kind.format(path=path, bert=tmp_path / "bert"), "utf-8")
+        words = [word for setting in settings for word in ("--set", setting)]
+        done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(tmp_path / name), *words], prog_name="tl")
+        assert "Traceback" not in done.output
+        listed = tmp_path / name / "problems.jsonl"
+        found = [json.loads(line) for line in listed.read_text().splitlines()] if listed.exists() else []
+        return done.exit_code, done.stderr, found
+
+    return started
+
+
+def test_batch_statistics_of_one_example_are_refused_in_words(tl_run, bad_inputs):
+    settings = ("backbone={name: resnet18, weights: random, size: 32}", "adapter={name: fine-tuning, layers: all}")
+    code, said, _ = tl_run(PICTURES, bad_inputs / "folders" / "nested", "one", *settings, "train.batch_size=1")
+    assert code == 2
+    assert "batch normalisation" in said
+    assert "train.batch_size=8" in said
+
+
+LENIENT = {"case_names.csv", "tabs_named.csv", "utf16.csv"}
+"""Clear errors by the manifest, which lets them be used where that is said."""
+NOTED = {"singleton_class.csv": "only one training example of"}
+TORN = ("missing_test_class", "overlap", "unknown_label")
+"""Of these the collection holds one of two files."""
+
+
+def test_each_table_and_folder_of_the_collection_ends_as_its_manifest_says(tl_run, bad_inputs):
+    with (bad_inputs / "manifest.csv").open(encoding="utf-8") as file:
+        cases = [row for row in csv.DictReader(file) if row["kind"] != "image"]
+    wrong = []
+    for case in cases:
+        path = bad_inputs / case["path"]
+        if path.parent.name in TORN:
+            continue
+        kind = PICTURES if case["kind"] == "image-folder" else TEXTS
+        code, said, problems = tl_run(kind, path, re.sub(r"\W", "_", case["path"]))
+        if code == 0:
+            reported = bool(problems) or NOTED.get(path.name, "\0") in said
+            ends = "report_and_skip" if reported else "usable"
+        else:
+            ends = "clear_error" if code == 3 and "error: " in said and "hint: " in said else f"exit {code}"
+        wanted = "report_and_skip" if path.name in LENIENT else case["expected"]
+        if ends != wanted:
+            wrong.append((case["path"], wanted, ends, said[-300:]))
+    assert wrong == []
+
+
+def test_all_odd_pictures_at_once_are_used_or_listed_with_their_reason_and_none_is_lost(tl_run, bad_inputs, tmp_path):
+    cases = list(odd_pictures())
+    for number, case in enumerate(cases):
+        path = tmp_path / "photos" / "ab"[number % 2] / case.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(case.content)
+    bad = {f"{'ab'[n % 2]}/{case.name}" for n, case in enumerate(cases) if case.says is not None}
+    code, said, problems = tl_run(PICTURES, tmp_path / "photos", "all", "data.max_bad=0.9", "train.epochs=1")
+    assert code == 0, said
+    assert {problem["id"] for problem in problems if problem["skipped"]} == bad
+    assert f"{len(bad)} examples, listed in" in said
+    assert "Warning" not in said
+    from pyarrow import parquet
+
+    table = parquet.read_table(tmp_path / "all" / "predictions.parquet")
+    ids = table.column("id").to_pylist()
+    assert len(ids) == len(set(ids))
+    assert not bad.intersection(ids)
+    code, again, _ = tl_run(PICTURES, tmp_path / "photos", "again", "data.max_bad=0.9", "train.epochs=1")
+    assert code == 0
+    assert f"{len(bad)} to compute" in again  # what cannot be read is tried anew, what was computed is not
+
+
+def test_a_bad_picture_at_the_last_place_is_found_before_the_first_step(tl_run, bad_inputs, tmp_path):
+    source = (bad_inputs / "images" / "ok.jpg").read_bytes()
+    for n in range(30):
+        path = tmp_path / "photos" / "ab"[n % 2] / f"{n:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source + bytes([n]))
+    (tmp_path / "photos" / "b" / "zz.jpg").write_bytes(source[:3000])
+    code, said, problems = tl_run(PICTURES, tmp_path / "photos", "strict", "data.max_bad=0")
+    assert code == 3
+    assert "1 of 31 examples cannot be used" in said
+    assert "b/zz.jpg: cut off" in said
+    assert not (tmp_path / "strict" / "history.jsonl").exists()
+    assert [problem["id"] for problem in problems] == ["b/zz.jpg"]
+
+
+def test_new_content_is_seen_whatever_the_clock_and_the_size_say(tl_run, bad_inputs, tmp_path):
+    shutil.copytree(bad_inputs / "folders" / "nested", tmp_path / "photos")
+    assert tl_run(PICTURES, tmp_path / "photos", "first")[0] == 0
+    changed = tmp_path / "photos" / "a" / "0.jpg"
+    before, raw = changed.stat(), bytearray(changed.read_bytes())
+    raw[raw.index(b"\xff\xda") + 100] ^= 1
+    changed.write_bytes(bytes(raw))
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (changed.stat().st_size, changed.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    code, said, _ = tl_run(PICTURES, tmp_path / "photos", "second")
+    assert code == 0
+    assert "1 to compute, 11 are stored already" in said

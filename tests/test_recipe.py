@@ -616,6 +616,7 @@ def test_a_resolved_recipe_is_complete(registry):
         "limit": None,
         "holdout": {"validation": 0.15, "test": 0.15},
         "max_bad": None,
+        "leaks": "note",
     }
     assert written["train"]["optimizer"] == {
         "name": "adam",

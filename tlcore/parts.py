@@ -39,7 +39,7 @@ def dataset_of(recipe: Recipe) -> Dataset:
     section = recipe.data
     source = section.source.spec.build(section.source.options)
     shares = {"validation": section.holdout.validation, "test": section.holdout.test}
-    return split_examples(source, shares=shares, max_bad=section.max_bad)
+    return split_examples(source, shares=shares, max_bad=section.max_bad, leaks=section.leaks)
 
 
 def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Parts:

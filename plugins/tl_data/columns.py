@@ -118,6 +118,8 @@ class _Search:
         hint = "name what holds it, such as " + ", ".join(f"`data.{role}: {_short(name)}`" for role, name in pairs)
         if "input" in roles and any(_folded(column) in USUAL["path"] for column in free):
             hint += "; where that column holds paths of files, write `data.input_is: path` too"
+        if len(roles) > 1:
+            hint += "; if the first line is a row already, put a line with the names above it, such as `text,label`"
         return DataError(
             f"{self.path.name} has no column with a usual name for the {' and the '.join(roles)}",
             where=f"{self.path}; {self._found()}",

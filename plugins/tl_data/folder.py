@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from tl_data import FolderOptions
-from tl_data.labels import ClassNames
+from tl_data.labels import ClassNames, alike
 from tl_data.paths import absent, printable
 from tl_data.table import limited
-from tlcore import DataError, DataSource, Example, Problem
+from tlcore import DataError, DataSource, Example, Problem, nearest
 from tlcore.data.splitting import SPLIT_NAMES
 
 __all__ = ["FolderSource"]
@@ -56,7 +57,8 @@ class FolderSource(DataSource):
             for folder, split in splits.items():
                 yield from self._classes(folder, split, *self._listed(folder))
         else:
-            yield from self._doubted_splits(folders)
+            self._refuse_half_splits(folders)
+            self._refuse_wrapping(folders)
             yield from self._classes(self.root, None, folders, files)
 
     def _classes(
@@ -69,6 +71,10 @@ class FolderSource(DataSource):
                 hint=LAYOUT.format(self.root),
             )
         yield from self._stray(files)
+        if split and not folders:
+            yield Problem(self._id(parent), f"the folder of the {split} split is empty", skipped=False)
+        for reason in alike(_decoded(folder.name) for folder in folders):
+            yield Problem(self._id(parent), reason, skipped=False)
         for folder in folders:
             items = 0
             for item in self._below(folder):
@@ -116,12 +122,48 @@ class FolderSource(DataSource):
         for path in files:
             yield Problem(self._id(path), "it lies in no class folder")
 
-    def _doubted_splits(self, folders: list[Path]) -> Iterator[Problem]:
-        named = [path.name for path in folders if path.name.casefold() in SPLIT_NAMES]
-        other = [printable(path.name) for path in folders if path.name.casefold() not in SPLIT_NAMES]
-        if len(named) > 1 and other:
-            reason = f"{' and '.join(named)} are read as classes, not as splits, since {other[0]!r} stands beside them"
-            yield Problem(".", reason, skipped=False)
+    def _refuse_half_splits(self, folders: list[Path]) -> None:
+        """Refuse splits with something beside them: they would be read as classes that are called train and test.
+
+        Raises:
+            DataError: folders of class folders of which some are named after splits and the others are not.
+        """
+        named = [path for path in folders if path.name.casefold() in SPLIT_NAMES]
+        others = [path for path in folders if path not in named]
+        meant = [nearest(path.name, SPLIT_NAMES) for path in others]
+        if not named or not others or not all(self._holds_folders_only(path) for path in named):
+            return
+        if len(named) > 1 or all(meant):
+            raise DataError(
+                f"{' and '.join(path.name for path in named)} are splits by their names, "
+                f"but {printable(others[0].name)!r} beside them is none",
+                where=str(self.root),
+                hint=(f"did you mean {meant[0]!r}? " if meant[0] else "") + "Rename it, or move it elsewhere; "
+                "splits are called train, val and test",
+            )
+
+    def _refuse_wrapping(self, folders: list[Path]) -> None:
+        """Refuse a folder that holds nothing but one folder of folders, as unpacked archives do.
+
+        Raises:
+            DataError: the message names the inner folder.
+        """
+        if len(folders) == 1 and self.options.label == "first" and self._holds_folders_only(folders[0]):
+            inner, _ = self._listed(folders[0])
+            if len(inner) > 1:
+                shown = ", ".join(printable(path.name) for path in inner[:5])
+                wrapping = folders[0]
+                is_split = wrapping.name.casefold() in SPLIT_NAMES
+                raise DataError(
+                    f"{self.root} holds nothing but the folder {printable(wrapping.name)!r}, which would be one class",
+                    where=f"in it: {shown}{' …' * (len(inner) > 5)}",
+                    hint=("give a train folder beside it, or, to split it anew," if is_split else "if it is the data,")
+                    + f" write `data.path: {wrapping}`",
+                )
+
+    def _holds_folders_only(self, folder: Path) -> bool:
+        folders, files = self._listed(folder)
+        return bool(folders) and not files
 
     def _id(self, path: Path) -> str:
         return printable("/".join(path.parts[len(self.root.parts) :]) or ".")
@@ -158,7 +200,10 @@ def _fault_of_file(path: Path) -> str | None:
     try:
         kind = path.stat().st_mode
     except OSError as error:
-        return f"a broken link: {error.strerror}" if path.is_symlink() else (error.strerror or str(error))
+        if path.is_symlink():
+            circle = error.errno == errno.ELOOP
+            return "a link that leads to itself" if circle else f"a broken link: {error.strerror}"
+        return error.strerror or str(error)
     if not stat.S_ISREG(kind):
         return "not a regular file"
     return None if os.access(path, os.R_OK) else "no permission to read it"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from tl_data import ColumnOptions
 from tlcore import DataError, UnreadableError
+
+INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
+"""Categories of characters that nobody sees: controls, marks of direction and width, and blanks."""
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
+SHOWN_LETTERS = 200
 
 __all__ = ["FileCell", "Part", "input_of"]
 
@@ -42,8 +50,10 @@ def input_of(cell: Any, column: str, part: Part, options: ColumnOptions, place: 
         UnreadableError: an empty cell, or a file that is absent or may not be read.
         DataError: a cell that holds a list or an object.
     """
-    if cell is None or not cell or (isinstance(cell, str) and not cell.strip()):
+    if cell is None or not cell:
         raise UnreadableError(f"the input is {'missing' if cell is None else 'empty'}")
+    if isinstance(cell, str) and all(category(letter) in INVISIBLE for letter in cell):
+        raise UnreadableError("the input is empty" + (": it holds invisible characters only" if cell.strip() else ""))
     if isinstance(cell, FileCell):
         if "://" in cell.path and part.fetched is not None:
             return part.fetched(cell.path)
@@ -67,18 +77,35 @@ def _file(written: str, part: Part, options: ColumnOptions) -> Path:
     """
     given = (options.root,) if options.root is not None else part.roots
     roots = (part.path.parent,) if given is None else given
+    shown = written if len(written) <= SHOWN_LETTERS else f"{written[:SHOWN_LETTERS]}…"
+    if ADDRESS.match(written):
+        raise UnreadableError(f"it is an address, not the path of a file: {shown}; fetch the files first")
     inside = [root / written for root in roots if _below(root, root / written)]
-    if not inside:
-        folder = "the table's folder" if given is None else " and ".join(map(str, roots)) or "any folder known"
-        raise UnreadableError(f"its path leads out of {folder}: {written}; `data.root` can name another folder")
     found = next((path for path in inside if os.path.isfile(path)), None)
+    if not inside or (found is not None and part.roots is None and not _really_below(roots, found)):
+        folder = "the table's folder" if given is None else " and ".join(map(str, roots)) or "any folder known"
+        what = "it is a link that leads" if inside else "its path leads"
+        raise UnreadableError(f"{what} out of {folder}: {shown}; `data.root` can name another folder")
     if found is None:
-        raise UnreadableError(f"there is no file {written}")
+        if any(os.path.exists(path) for path in inside):
+            raise UnreadableError(f"not a regular file: {shown}")
+        slashed = written.replace("\\", "/")
+        windows = slashed != written and any(_below(r, r / slashed) and os.path.isfile(r / slashed) for r in roots)
+        raise UnreadableError(f"there is no file {shown}" + ("; write / in place of \\" if windows else ""))
     if not os.access(found, os.R_OK):
-        raise UnreadableError(f"no permission to read {written}")
+        raise UnreadableError(f"no permission to read {shown}")
     return found
 
 
 def _below(root: Path, path: Path) -> bool:
-    """Say whether a path lies below a folder by its name: links that the folder itself holds may lead elsewhere."""
+    """Say whether a path lies below a folder by its name."""
     return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+
+
+def _really_below(roots: tuple[Path, ...], path: Path) -> bool:
+    """Say whether a path lies below one of some folders when links are followed.
+
+    A table that came from elsewhere may have come with links; the caches of data sets are made of them, and trusted.
+    """
+    real = os.path.realpath(path)
+    return any(Path(real).is_relative_to(os.path.realpath(root)) for root in roots)

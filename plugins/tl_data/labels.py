@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tl_data.columns import Columns
 from tl_data.paths import absent
 from tlcore import DataError, nearest
 
-__all__ = ["ClassNames", "label_of"]
+__all__ = ["ClassNames", "alike", "label_of"]
 
 SET, UNSET = ("1", "true", "yes", "x"), ("0", "false", "no", "")
 
@@ -79,6 +81,28 @@ def label_of(
         return names(cell.strip(), place) if cell.strip() else None
     parts = {str(one).strip() for one in several if one is not None} - {""}
     return tuple(sorted({names(part, place) for part in parts}))
+
+
+def alike(labels: Iterable[str]) -> Iterator[str]:
+    """Yield what should be said of different labels that differ only in case, or look the same."""
+    by_letters: dict[str, list[str]] = defaultdict(list)
+    by_look: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        by_letters[label.casefold()].append(label)
+        by_look[_look(label)].append(label)
+    for found in by_letters.values():
+        if len(found) > 1:
+            yield f"labels that differ only in case are different classes: {' and '.join(map(repr, found))}"
+    for found in by_look.values():
+        if len({label.casefold() for label in found}) > 1:
+            yield f"labels that look the same are different classes: {' and '.join(map(ascii, found))}"
+
+
+def _look(label: str) -> str:
+    """Return what a person sees of a label: one form of each letter, nothing invisible, no quotation marks."""
+    letters = unicodedata.normalize("NFKC", label).casefold()
+    seen = "".join(letter for letter in letters if unicodedata.category(letter) not in ("Cc", "Cf"))
+    return " ".join(seen.strip("\"'").split()) or label
 
 
 def _kind(cell: Any) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tl_data.foreign import START, refuse_foreign, unknown_suffix
 from tl_data.inputs import FileCell
 from tl_data.paths import absent, printable
 from tl_data.text_lines import MARKS, encoding_of, lines_of
@@ -27,14 +30,12 @@ DELIMITERS = (",", ";", "\t", "|")
 DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 JSON = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
+PARQUET_FRAME = 12
+"""Bytes of the marks at both ends of a Parquet file and the length before the last."""
 SUFFIXES = (*DELIMITED, *JSON, *PARQUET)
 
-FOREIGN = {
-    b"PAR1": ("a Parquet file", "rename it to .parquet"),
-    b"PK\x03\x04": ("a zip archive or an Excel workbook", "unpack it, or save the sheet as CSV (UTF-8)"),
-    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the sheet as CSV (UTF-8)"),
-    b"\x1f\x8b": ("compressed by gzip", "unpack it: gunzip"),
-}
+SEPARATOR_LINE = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
+"""What Excel puts before a table to tell itself how the cells are separated."""
 HEAD_LINES = 50
 FIELD_LIMIT = 2**31 - 1
 """Characters that a cell may hold; the csv module's own limit is 131,072, and more than this no C long holds."""
@@ -72,17 +73,15 @@ def read_sheet(path: Path, *, delimiter: str | None = None, encoding: str | None
         raise absent(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{path.name} is no table that can be read", hint=f"known: {', '.join(SUFFIXES)}")
+        raise unknown_suffix(path, SUFFIXES)
     if not path.is_file():  # a pipe would be waited for, and a device read without end
         raise DataError(f"{path.name} is no regular file", where=str(path), hint="give a file")
     with path.open("rb") as file:
-        start = file.read(8)
+        start = file.read(START)
     if suffix in PARQUET:
         sheet = _parquet(path, start)
     else:
-        for mark, (what, remedy) in FOREIGN.items():
-            if start.startswith(mark):
-                raise DataError(f"{path.name} is {what} by its content", where=str(path), hint=remedy)
+        refuse_foreign(path, start, delimited=suffix not in JSON)
         chosen = encoding_of(path, start, encoding)
         read = _json if suffix in JSON else partial(_delimited, delimiter=_known_delimiter(delimiter), quotes=quotes)
         sheet = read(path, chosen)
@@ -108,25 +107,29 @@ def _delimited(path: Path, encoding: str, *, delimiter: str | None, quotes: bool
     usual = DELIMITED[path.suffix.lower()]
     with contextlib.closing(lines_of(path, encoding)) as lines:
         head = list(itertools.islice(lines, HEAD_LINES))
-    chosen = delimiter or _recognised(head, usual, reader)
-    records = _records(path, lines_of(path, encoding), partial(reader, delimiter=chosen))
+    said = SEPARATOR_LINE.fullmatch(head[0]) if head else None
+    chosen = delimiter or (said[1] if said else _recognised(head, usual, reader))
+    records = _records(path, lines_of(path, encoding), partial(reader, delimiter=chosen), passed=1 if said else 0)
     header = next(records, None)
     if header is None:
-        raise DataError(
-            f"{path.name} is empty", where=str(path), hint="give a table whose first line names the columns"
-        )
+        what = "holds nothing but blank lines" if head else "is empty"
+        raise DataError(f"{path.name} {what}", where=str(path), hint="give a table whose first line names the columns")
     place, names = header
     if isinstance(names, str):
-        raise DataError(f"the header of {path.name} cannot be read: {names}", where=place)
+        raise DataError(f"the header of {path.name} cannot be read: {names}", where=place, hint="mend its first line")
     sheet = Sheet(_column_names(names, path))
-    if chosen != usual and not delimiter:
+    if said:
+        reason = f"its first line, {head[0].strip()}, says what separates the cells, and is no row"
+        sheet.problems.append(Problem(path.name, reason, skipped=False))
+    elif chosen != usual and not delimiter:
         word = {"\t": "tabs", " ": "blanks"}.get(chosen, repr(chosen))
         sheet.problems.append(Problem(path.name, f"the cells are separated by {word}", skipped=False))
     for place, cells in records:
         if isinstance(cells, str):
             sheet.problems.append(Problem(place, cells))
         elif len(cells) != len(sheet.columns):
-            reason = f"it has {len(cells)} cells where the header has {len(sheet.columns)}"
+            count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            reason = f"it has {count} where the header has {len(sheet.columns)}"
             sheet.problems.append(Problem(place, reason))
         else:
             sheet.rows.append(Row(place, dict(zip(sheet.columns, cells, strict=True))))
@@ -147,18 +150,23 @@ def _recognised(head: Sequence[str], usual: str, reader: Callable[..., Any]) -> 
     return best
 
 
-def _records(path: Path, lines: Iterator[str], reader: Callable[..., Any]) -> Iterator[tuple[str, list[str] | str]]:
-    """Yield the place and the cells of each record, or why it cannot be read; blank lines are passed over."""
+def _records(
+    path: Path, lines: Iterator[str], reader: Callable[..., Any], *, passed: int
+) -> Iterator[tuple[str, list[str] | str]]:
+    """Yield the place and the cells of each record, or why it cannot be read; blank lines are passed over.
+
+    ``passed`` is how many lines at the beginning are no records.
+    """
     ended = False
 
     def watched() -> Iterator[str]:
         nonlocal ended
-        yield from lines
+        yield from itertools.islice(lines, passed, None)
         ended = True
 
     parsed = reader(watched(), strict=True)
     while True:
-        first = parsed.line_num + 1
+        first = parsed.line_num + 1 + passed
         place = f"{path.name}:{first}"
         try:
             cells = next(parsed)
@@ -184,6 +192,8 @@ def _json(path: Path, encoding: str) -> Sheet:
     for place, value in _array(path, "".join(lines)) if first.startswith("[") else _objects(path, lines):
         if isinstance(value, Problem):
             sheet.problems.append(value)
+        elif isinstance(value, _Twice):
+            sheet.problems.append(Problem(place, f"the name {value.name!r} stands in it twice"))
         elif not isinstance(value, dict):
             sheet.problems.append(Problem(place, "it is no JSON object"))
         else:
@@ -203,9 +213,13 @@ def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     try:
         values = _parsed(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path.name} is no JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
+        raise DataError(
+            f"{path.name} is no JSON: {error.msg}", where=f"{path}:{error.lineno}", hint="mend it, or fetch it again"
+        ) from error
     except RecursionError as error:
-        raise DataError(f"{path.name} is nested too deeply", where=str(path)) from error
+        raise DataError(
+            f"{path.name} is nested too deeply", where=str(path), hint="write one object in each line"
+        ) from error
     for number, value in enumerate(values, 1):
         yield f"{path.name}: item {number}", value
 
@@ -224,8 +238,24 @@ def _objects(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _parsed(text: str) -> Any:
-    """Parse JSON whose numbers stay as they are spelt; NaN and infinity, which JSON does not have, are missing."""
-    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+    """Parse JSON whose numbers stay as they are spelt; NaN and infinity, which JSON does not have, are missing.
+
+    An object that says two things under one name becomes a ``_Twice``: readers of JSON would take the last.
+    """
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_object)
+
+
+@dataclass(frozen=True)
+class _Twice:
+    name: str
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    return _Twice(next(name for name in names if names.count(name) > 1))
 
 
 def _as_written(value: Any) -> Any:
@@ -233,11 +263,19 @@ def _as_written(value: Any) -> Any:
 
 
 def _parquet(path: Path, start: bytes) -> Sheet:
+    if not start:
+        raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), hint="fetch or save it again")
     if not start.startswith(b"PAR1"):
         raise DataError(
             f"{path.name} is no Parquet file by its content",
-            where=f"it begins with {printable(start.decode('latin-1'))!r}",
+            where=f"{path}: it begins with {printable(start[:8].decode('latin-1'))!r}",
             hint="give it the suffix of what it is, such as .csv",
+        )
+    if path.stat().st_size < PARQUET_FRAME or not _ends_with(path, b"PAR1"):
+        raise DataError(
+            f"{path.name} is cut off: it does not end as a Parquet file does",
+            where=str(path),
+            hint="fetch or save it again",
         )
     import pyarrow
     from pyarrow import parquet
@@ -253,7 +291,8 @@ def _parquet(path: Path, start: bytes) -> Sheet:
                 texts = map(as_text, cells)
                 sheet.rows.append(Row(place, dict(zip(sheet.columns, texts, strict=True))))
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} is damaged: {str(error).splitlines()[0]}", where=str(path)) from error
+        said = str(error).splitlines()[0]
+        raise DataError(f"{path.name} is damaged: {said}", where=str(path), hint="fetch or save it again") from error
     return sheet
 
 
@@ -270,6 +309,12 @@ def require_possible_rows(path: Path, rows: int) -> None:
             where=str(path),
             hint="rows that are all the same say nothing; keep one of each",
         )
+
+
+def _ends_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(mark), io.SEEK_END)
+        return file.read() == mark
 
 
 def as_text(value: Any) -> Any:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
 from tl_data.filtering import filtered
 from tl_data.inputs import FileCell, Part, input_of
-from tl_data.labels import ClassNames, label_of
+from tl_data.labels import ClassNames, alike, label_of
 from tl_data.paths import absent, printable
 from tl_data.rows import SUFFIXES, Row, Sheet, read_sheet
 from tlcore import DataError, DataSource, Example, Problem, UnreadableError, UsageError
@@ -132,11 +132,16 @@ def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) ->
         items = [_drafted(row, columns, part, options, names) for row in wanted]
         drafts += (item for item in items if isinstance(item, _Draft))
         problems += (item for item in items if isinstance(item, Problem))
+        problems += (_note_of_nul(item) for item in items if _holds_nul(item))
         if part.split and wanted and all(row.cells.get(str(columns.label)) is None for row in wanted):
             _require_labels(part, columns)
     if not drafts:
         reasons = [f"{problem.id}: {problem.reason}" for problem in problems if problem.skipped]
-        raise DataError(f"none of the {rows or len(reasons)} rows can be used", where="\n".join(reasons[:5]) or None)
+        raise DataError(
+            f"none of the {rows or len(reasons)} rows can be used",
+            where="\n".join(reasons[:5]) or None,
+            hint="see the reasons above: the header may have too few names, or other columns be meant (data.input)",
+        )
     problems += _doubted_labels(drafts) if options.labelled and options.label_is == "name" else ()
     ids, notes = _ids(drafts, options)
     examples = [_example(draft, id_) for draft, id_ in zip(drafts, ids, strict=True)]
@@ -149,7 +154,7 @@ def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, nam
     except UnreadableError as error:
         return Problem(row.place, str(error))
     for name, other in row.cells.items():
-        if fault := _fault_of_text(other):
+        if fault := _fault_of_text(other, is_input=name == columns.input and options.input_is == "text"):
             return Problem(row.place, f"column {name!r} holds {fault}")
     label = label_of(row.cells, columns, options, names, row.place) if options.labelled else None
     if options.labelled and label is None:
@@ -173,9 +178,10 @@ def _require_labels(part: Part, columns: Columns) -> None:
         )
 
 
-def _fault_of_text(cell: Any) -> str | None:
+def _fault_of_text(cell: Any, *, is_input: bool) -> str | None:
+    """Return why a cell cannot be used. A text may hold NUL bytes, which tokenizers pass over; a name may not."""
     if isinstance(cell, str):
-        if "\0" in cell:
+        if "\0" in cell and not is_input:
             return "a NUL byte"
         try:
             cell.encode()
@@ -184,17 +190,24 @@ def _fault_of_text(cell: Any) -> str | None:
     return None
 
 
+def _holds_nul(item: _Draft | Problem) -> TypeGuard[_Draft]:
+    return isinstance(item, _Draft) and isinstance(item.input, str) and "\0" in item.input
+
+
+def _note_of_nul(draft: _Draft) -> Problem:
+    reason = f"column {draft.columns.input!r} holds a NUL byte; the text is used as it stands"
+    return Problem(draft.row.place, reason, skipped=False)
+
+
 def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
-    """Say which labels differ only in case.
+    """Say which labels differ only in case, or look the same.
 
     Raises:
         DataError: labels that are one number in several spellings, which would be several classes.
     """
     by_number: dict[Decimal, list[str]] = defaultdict(list)
-    by_letters: dict[str, list[str]] = defaultdict(list)
     everything = sorted({name for draft in drafts for name in _names(draft.label)})
     for label in everything:
-        by_letters[label.casefold()].append(label)
         if NUMBER.fullmatch(label):
             by_number[Decimal(label)].append(label)
     mixed = [" and ".join(map(repr, labels)) for labels in by_number.values() if len(labels) > 1]
@@ -204,10 +217,8 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
             where=f"{drafts[0].part.path}; labels found: {', '.join(everything[:12])}",
             hint="write each class one way; where labels are numbers, say `data.label_is: number`",
         )
-    for labels in by_letters.values():
-        if len(labels) > 1:
-            reason = f"labels that differ only in case are different classes: {' and '.join(map(repr, labels))}"
-            yield Problem(drafts[0].part.path.name, reason, skipped=False)
+    for reason in alike(everything):
+        yield Problem(drafts[0].part.path.name, reason, skipped=False)
 
 
 def _ids(drafts: Sequence[_Draft], options: ColumnOptions) -> tuple[list[str], list[Problem]]:

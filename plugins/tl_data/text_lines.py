@@ -70,7 +70,8 @@ def _undecodable(path: Path, encoding: str) -> DataError:
         line = len(LINE_END.findall(before)) + 1
         where, reason = f"{path}:{line}", f": byte 0x{raw[error.start]:02x} in line {line}"
     if encoding == "utf-8-sig":
-        reason += f", {sum(not _is_utf8(line) for line in raw.splitlines())} such lines in all"
+        count = sum(not _is_utf8(line) for line in raw.splitlines())
+        reason += f", {count} such lines in all" if count > 1 else ", the only such line"
     name = encoding.removesuffix("-sig").upper()
     return DataError(
         f"{path.name} is not {name}{reason}",

@@ -70,6 +70,8 @@ def say_finished(event: RunFinished, report: Path | None) -> None:
     skipped = sum(problem.skipped for problem in event.problems)
     if skipped:
         _say_labelled("skipped", f"{counted(skipped, 'example')}, listed in {event.folder / 'problems.jsonl'}")
+    if remarks := len(event.problems) - skipped:
+        _say_labelled("odd", f"{counted(remarks, 'remark')} on the data, listed in {event.folder / 'problems.jsonl'}")
     _say_labelled("folder", str(event.folder))
     if report is not None:
         _say_labelled("report", str(report))

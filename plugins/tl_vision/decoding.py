@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import torch
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import functional
 
+from tl_vision.content import START, what_it_is
+from tl_vision.missing_pixels import require_png_pixels, require_scanned_pixels
 from tlcore import UnreadableError
 
 __all__ = ["DECODER", "FORMATS", "PIXEL_LIMIT", "decoded", "pixels_of"]
 
-DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow"
+DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow; what is missing is refused"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run; Pillow has dozens more, one of which starts an external program."""
 PIXEL_LIMIT = 100_000_000
+MORE_THAN_THE_LIMIT = f"more than {PIXEL_LIMIT // 10**6} megapixels, the most that is decoded"
+PILLOW = r"PIL\."
+BAND = 2**20
+"""Pixels that are converted together."""
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+"""Marks in a JPEG."""
 LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
-# PIXEL_LIMIT is checked before any pixel is decoded. Set once: filters changed for each picture are unsafe in threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
+"""How Pillow says, in lower case, that a file ends before its picture does."""
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+"""The tag of a TIFF that says what its numbers mean."""
+Values: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]"
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -40,7 +51,7 @@ def decoded(source: Any) -> Image.Image:
         UnreadableError: no such file, no picture, a damaged or truncated one, or one of more than 100 megapixels.
     """
     with _opened(source) as picture:
-        return _seen(picture)
+        return Image.fromarray(_seen(source, picture), "RGB")
 
 
 def pixels_of(source: Any) -> Tensor:
@@ -51,7 +62,7 @@ def pixels_of(source: Any) -> Tensor:
     """
     with _opened(source) as picture:
         pixels = _ordinary_jpeg(picture)
-        return functional.pil_to_tensor(_seen(picture)) if pixels is None else pixels
+        return torch.from_numpy(_seen(source, picture)).permute(2, 0, 1) if pixels is None else pixels
 
 
 def _regular_file(path: Path) -> Path:
@@ -70,18 +81,37 @@ def _regular_file(path: Path) -> Path:
 @contextlib.contextmanager
 def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
     """Give a picture whose header was read and is allowed; whatever fails while it is decoded is a reason."""
+    _silence_pillow()
     try:
         with Image.open(_file(source), formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
-                raise UnreadableError(f"{width} x {height} pixels are more than {PIXEL_LIMIT // 10**6} megapixels")
+                raise UnreadableError(f"{width:,} x {height:,} pixels are {MORE_THAN_THE_LIMIT}")
             yield picture
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}") from None
+        found = what_it_is(_start(source))
+        raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}: the file is {found}") from None
     except Exception as error:  # decoders of damaged files fail in many ways, and each is a reason
         raise UnreadableError(_reason(error)) from error
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings, which name no file, from the terminal: what matters of them is refused.
+
+    Whoever leaves ``warnings.catch_warnings`` takes the filter away again, so it is looked for each time; filters that
+    came and went with each picture would be unsafe in threads.
+    """
+    if not any(place is not None and getattr(place, "pattern", None) == PILLOW for *_, place, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW)
+
+
+def _start(source: Any) -> bytes:
+    if isinstance(source, (bytes, bytearray)):
+        return bytes(source[:START])
+    with Path(source).open("rb") as file:
+        return file.read(START)
 
 
 def _file(source: Any) -> Path | io.BytesIO:
@@ -105,30 +135,55 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     picture.fp.seek(0)
     encoded = bytearray(picture.fp.read(LARGEST_JPEG + 1))
     picture.fp.seek(place)
-    if len(encoded) > LARGEST_JPEG:
+    if len(encoded) > LARGEST_JPEG or encoded.rfind(END) < encoded.rfind(
+        SCAN
+    ):  # of a file that is cut libjpeg grumbles
         return None
     try:
         pixels: Tensor = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
     except RuntimeError:
         return None
     width, height = picture.size
-    return pixels if pixels.shape == (3, height, width) else None
+    if pixels.shape != (3, height, width):
+        return None
+    require_scanned_pixels(encoded, pixels)
+    return pixels
 
 
-def _seen(picture: Image.Image) -> Image.Image:
-    """Decode with Pillow."""
+def _seen(source: Any, picture: ImageFile.ImageFile) -> Values:
+    """Decode with Pillow; return (H, W, 3). One band of rows after another is converted, since copies are large."""
     picture.seek(0)
     picture.load()
-    return _on_white(_eight_bits(ImageOps.exif_transpose(picture)))
+    if picture.format == "PNG":
+        require_png_pixels(Path(source) if isinstance(source, str) else source, picture)
+    dark_is_high = (
+        isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    )
+    ImageOps.exif_transpose(picture, in_place=True)
+    width, height = picture.size
+    seen = numpy.empty((height, width, 3), numpy.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = picture.crop((0, top, width, min(top + rows, height)))
+        seen[top : top + rows] = numpy.asarray(_on_white(_eight_bits(band, dark_is_high)))
+    return seen
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale what has more than 8 bits a channel; Pillow's own conversion clips it to white."""
+def _eight_bits(picture: Image.Image, dark_is_high: bool) -> Image.Image:
+    """Scale what has more than 8 bits a channel; Pillow's own conversion clips it to white.
+
+    ``dark_is_high``: the file counts from white to black, which Pillow heeds for 8 bits alone.
+    """
     if picture.mode in SIXTEEN_BIT or picture.mode == "I":
         values = numpy.asarray(picture).astype(numpy.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UnreadableError("an integer picture with values outside of 16 bits has no known scale")
-        return Image.fromarray(((values + 128) // 257).astype(numpy.uint8), "L")
+        values = 65535 - values if dark_is_high else values
+        scaled = Image.fromarray(((values + 128) // 257).astype(numpy.uint8), "L")
+        transparent = picture.info.get("transparency")
+        if isinstance(transparent, int):
+            scaled.putalpha(Image.fromarray(numpy.where(values == transparent, 0, 255).astype(numpy.uint8), "L"))
+        return scaled
     if picture.mode == "F":
         values = numpy.asarray(picture)
         if not numpy.isfinite(values).all() or values.min() < 0 or values.max() > 1:
@@ -145,6 +200,18 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    """Return one short line, and of a failed system call only what failed: its text repeats the whole path."""
-    lines = (getattr(error, "strerror", None) or str(error)).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    """Return one short line: what it means for the file, and what Pillow says of it.
+
+    Of a failed system call only what failed: its text repeats the whole path.
+    """
+    if getattr(error, "strerror", None):
+        return str(error.strerror)  # type: ignore[attr-defined]
+    said = (str(error).splitlines() or [""])[0][:200].rstrip(".") or type(error).__name__
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = re.search(r"\d+", said)
+        return f"{int(pixels[0]):,} pixels are {MORE_THAN_THE_LIMIT}" if pixels else said
+    if "MAX_TEXT" in said:
+        return "a text or profile in it unpacks to more than a megabyte, as only an attack does"
+    if any(words in said.lower() for words in CUT_OFF):
+        return f"cut off: the file ends before the picture does ({said})"
+    return f"damaged: {said}"

@@ -78,11 +78,26 @@ def test_a_leak_and_a_contradiction_are_said():
     ]
     items.append(Example(id="zz", input="text 4", label="b", split="train"))
     dataset = read(*items)
-    assert any("LEAK: 1 inputs" in note for note in dataset.notes)
+    assert any("LEAK: 1 input stands in" in note for note in dataset.notes)
     reasons = {problem.id: problem.reason for problem in dataset.problems}
     assert reasons["3"] == "the same input stands in train and, as t1, in test"
     assert "labelled 'a' and, as zz, 'b'" in reasons["4"]
     assert not any(problem.skipped for problem in dataset.problems)
+
+
+def test_a_leak_stops_the_run_where_the_recipe_says_so():
+    class Source:
+        def examples(self):
+            yield from rows(30, split="train")
+            yield from (Example(id=f"v{n}", input=f"v{n}", label="a", split="val") for n in range(3))
+            yield Example(id="t1", input="text 3", label="b", split="test")
+            yield Example(id="t2", input="text 4", label="b", split="test")
+
+    assert split_examples(Source(), shares={}, max_bad=None, leaks="note").counts()["test"] == 2
+    with pytest.raises(DataError, match="2 inputs stand in more than one split") as caught:
+        split_examples(Source(), shares={}, max_bad=None, leaks="stop")
+    assert "3: the same input stands in train and, as t1, in test" in caught.value.where
+    assert "data.leaks=note" in caught.value.hint
 
 
 def test_a_class_that_is_absent_from_the_test_split_is_said():

@@ -44,6 +44,13 @@ def test_no_split_lacks_a_class_that_has_enough_examples(per_class, classes):
         assert held == {"train", "validation", "test"}
 
 
+@given(st.integers(0, 10**6), st.integers(1, 2))
+def test_a_class_of_one_or_two_is_never_without_a_training_example(start, count):
+    rare = [Example(id=f"r{n}", input=f"rare {start + n}", label="rare") for n in range(count)]
+    splits = drawn([*texts(60), *rare])
+    assert "train" in {splits[example.id] for example in rare}
+
+
 def test_a_group_stays_whole():
     examples = [Example(id=str(n), input=str(n), label="ab"[n % 2], group=f"customer {n // 7}") for n in range(700)]
     splits = drawn(examples)

@@ -65,12 +65,49 @@ def test_split_names_among_others_are_classes(tmp_path, names):
     assert {(e.label, e.split) for e in examples(tmp_path)} == {(name, None) for name in names}
 
 
-def test_split_folders_with_a_stranger_beside_them_are_doubted(tmp_path):
-    plant(tmp_path, "train/a/1.jpg", "test/a/1.jpg", "notes/1.txt")
-    (problem,) = problems(tmp_path).values()
-    assert not problem.skipped
-    assert "test and train are read as classes" in problem.reason
-    assert "'notes'" in problem.reason
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("train/a/1.jpg", "test/a/1.jpg", "notes/1.txt"), "'notes' beside them is none"),
+        (("train/a/1.jpg", "test/a/1.jpg", "vaild/a/1.jpg"), "did you mean 'valid'?"),
+        (("trian/a/1.jpg", "test/a/1.jpg"), "did you mean 'train'?"),
+        (("train/a/1.jpg", "tets/a/1.jpg", "tets/b/1.jpg"), "did you mean 'test'?"),
+    ],
+)
+def test_split_folders_with_a_stranger_beside_them_are_no_classes(tmp_path, files, said):
+    plant(tmp_path, *files)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("inner", [("cat/1.jpg", "dog/1.jpg"), ("train/cat/1.jpg", "test/cat/1.jpg")])
+def test_a_folder_around_everything_is_named_as_what_to_leave_out(tmp_path, inner):
+    plant(tmp_path, *(f"pets/{file}" for file in inner), "__MACOSX/pets/._cat")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert f"`data.path: {tmp_path / 'pets'}`" in str(caught.value)
+    assert len(examples(tmp_path / "pets")) == 2
+    plant(tmp_path, "one/a/deep/1.jpg")
+    assert {e.label for e in examples(tmp_path / "one")} == {"a"}
+
+
+def test_a_test_folder_without_its_train_folder_is_no_class(tmp_path):
+    plant(tmp_path, "test/cat/1.jpg", "test/dog/1.jpg")
+    with pytest.raises(DataError, match="give a train folder beside it"):
+        read(tmp_path)
+
+
+def test_an_empty_split_folder_is_said(tmp_path):
+    plant(tmp_path, "train/a/1.jpg", "test/.keep")
+    assert "test split is empty" in problems(tmp_path)["test"].reason
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("cat", "cat "), ("\u00e9", "e\u0301"), ("cat", "c\u200bat")])
+def test_class_folders_that_look_the_same_are_said(tmp_path, names):
+    plant(tmp_path, *(f"{name}/1.jpg" for name in names), "dog/1.jpg")
+    assert {e.label for e in examples(tmp_path)} == {*names, "dog"}
+    assert "different classes" in problems(tmp_path)["."].reason
 
 
 def test_junk_is_left_out_without_a_word(tmp_path):

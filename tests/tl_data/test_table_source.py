@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from decimal import Decimal
+from unicodedata import category
 
 import pyarrow
 import pytest
@@ -14,6 +15,8 @@ from pyarrow import parquet
 from tl_data import TableOptions
 from tl_data.table import TableSource
 from tlcore import DataError, Example, Problem, UsageError
+
+UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def read(path, **options):
@@ -88,7 +91,8 @@ def test_parquet_values_become_texts(tmp_path):
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
 def test_what_the_csv_module_writes_comes_back(tmp_path_factory, rows, delimiter, line_end, encoding):
-    assume(any(text.strip() for text, _ in rows))
+    seen = [row for row in rows if any(category(letter) not in UNSEEN for letter in row[0])]
+    assume(seen)
     out = io.StringIO(newline="")
     # Older versions of the module leave a line end of another kind unquoted, and then nothing tells it from a real one.
     quoting = csv.QUOTE_ALL if any(set(text) & set("\r\n") for text, _ in rows) else csv.QUOTE_MINIMAL
@@ -96,7 +100,7 @@ def test_what_the_csv_module_writes_comes_back(tmp_path_factory, rows, delimiter
     writer.writerows([("text", "label"), *rows])
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes(out.getvalue().encode(encoding))
-    assert [(e.input, e.label) for e in examples(path)] == [row for row in rows if row[0].strip()]
+    assert [(e.input, e.label) for e in examples(path)] == seen
 
 
 @pytest.mark.parametrize(
@@ -155,17 +159,17 @@ def test_marks_of_byte_order_are_no_part_of_the_first_column(table):
 def test_bad_rows_are_named_and_nothing_else_is_lost(table):
     path = table('text,label\nok,a\n\n"two\nlines",b\nragged\nwide,a,b\n"x"y,a\n,a\nempty,\nn\0l,a\n   \nlast,b\n')
     found = problems(path)
-    assert [e.input for e in examples(path)] == ["ok", "two\nlines", "last"]
+    assert [e.input for e in examples(path)] == ["ok", "two\nlines", "n\0l", "last"]
     assert {id_: p.reason for id_, p in found.items()} == {
-        "t.csv:6": "it has 1 cells where the header has 2",
+        "t.csv:6": "it has 1 cell where the header has 2",
         "t.csv:7": "it has 3 cells where the header has 2",
         "t.csv:8": found["t.csv:8"].reason,
         "t.csv:9": "the input is empty",
         "t.csv:10": "the label is empty",
-        "t.csv:11": "column 'text' holds a NUL byte",
+        "t.csv:11": "column 'text' holds a NUL byte; the text is used as it stands",
     }
     assert "quotation marks" in found["t.csv:8"].reason
-    assert all(p.skipped for p in found.values())
+    assert [id_ for id_, p in found.items() if not p.skipped] == ["t.csv:11"]
 
 
 def test_bad_json_lines_are_named_and_nothing_else_is_lost(table):
@@ -287,7 +291,7 @@ def test_formats_are_what_they_say_or_refused(table, tmp_path):
     parquet.write_table(pyarrow.table({"text": ["a"], "label": ["b"]}), tmp_path / "p.csv")
     assert "a Parquet file by its content" in refusal(tmp_path / "p.csv")
     raw = (tmp_path / "p.csv").read_bytes()
-    assert "is damaged" in refusal(table(raw[: len(raw) // 2], "cut.parquet"))
+    assert "is cut off" in refusal(table(raw[: len(raw) // 2], "cut.parquet"))
     assert "Excel workbook" in refusal(table(b"PK\x03\x04rest", "t.csv"))
     assert "known: .csv" in refusal(table("text,label\na,b\n", "t.xlsx"))
     assert "no JSON object" in refusal(table('{"a":\n1}\n', "t.json"))
@@ -298,7 +302,7 @@ def test_formats_are_what_they_say_or_refused(table, tmp_path):
 
 def test_nothing_to_read_is_said(table, tmp_path):
     assert "is empty" in refusal(table("", "a.csv"))
-    assert "is empty" in refusal(table("\n\n", "b.csv"))
+    assert "blank lines" in refusal(table("\n\n", "b.csv"))
     assert "holds no rows" in refusal(table("text,label\n", "c.csv"))
     assert "holds no rows" in refusal(table("[]", "d.json"))
     assert "none of the 2 rows" in refusal(table("text,label\n,a\nb,\n", "e.csv"))
@@ -372,8 +376,8 @@ def test_a_limit_leaves_the_share_of_bad_rows(table):
 
 EXPECTED = {  # examples, skipped rows, other notes; or a part of the refusal
     "array.json": (60, 0, 0),
-    "bad_utf8_one_line.csv": "not UTF-8: byte 0xff in line 32, 1 such lines in all",
-    "blank_lines_only.csv": "is empty",
+    "bad_utf8_one_line.csv": "not UTF-8: byte 0xff in line 32, the only such line",
+    "blank_lines_only.csv": "nothing but blank lines",
     "bom.csv": (60, 0, 0),
     "bool_labels.csv": (60, 0, 0),
     "broken_line.jsonl": (59, 1, 0),
@@ -392,7 +396,7 @@ EXPECTED = {  # examples, skipped rows, other notes; or a part of the refusal
     "mixed_label_types.csv": "'0' and '0.0'; '1' and '1.0'",
     "nan_text.csv": (54, 6, 0),
     "nested.jsonl": "column 'text' holds a nested object",
-    "nul_bytes.csv": (44, 16, 0),
+    "nul_bytes.csv": (60, 0, 16),
     "ok.csv": (60, 0, 0),
     "one_class.csv": (60, 0, 0),
     "other_names.csv": "columns found: Satz, Klasse",

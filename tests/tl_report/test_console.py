@@ -73,6 +73,7 @@ def test_a_run_is_told_on_standard_error_only(capsys):
         "cars: image-classification · vgg16 · feature-extraction", "1,400 train", r"note        a\nnote on cars",
         "epoch  1/12", "macro F1 0.790 on 30 test examples; always guessing “cars” gives 0.200",
         "accuracy 0.800", "best epoch  3 of 12", "1 example, listed in runs/my cars/problems.jsonl",
+        "1 remark on the data, listed in runs/my cars/problems.jsonl",
         "report      runs/my cars/report.html", "tl predict 'runs/my cars' FILES",
     ):  # fmt: skip
         assert said in err, said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tlcore.contracts import SPLITS, DataSource, Example, Problem
 from tlcore.data.holding import Digests, held, place
@@ -87,15 +87,21 @@ def _is_number(text: str) -> bool:
 
 
 def split_examples(
-    source: DataSource, *, shares: Mapping[str, float], max_bad: int | float | None, found: Iterable[Problem] = ()
+    source: DataSource,
+    *,
+    shares: Mapping[str, float],
+    max_bad: int | float | None,
+    leaks: Literal["note", "stop"] = "note",
+    found: Iterable[Problem] = (),
 ) -> Dataset:
     """Read a source and decide which split each example belongs to.
 
     ``shares`` are those of ``validation`` and ``test`` that are drawn from the training examples where the data names
-    no such split.
+    no such split; ``leaks`` says what happens where one input stands in several splits.
 
     Raises:
-        DataError: no examples, an id given twice, more skipped examples than ``max_bad`` allows, an empty split.
+        DataError: no examples, an id given twice, more skipped examples than ``max_bad`` allows, an empty split, a leak
+            that is to stop the run.
     """
     problems = list(found)
     examples: dict[str, Example] = {}
@@ -119,7 +125,7 @@ def split_examples(
     require_few_problems(problems, len(examples), max_bad)
     dataset = Dataset(examples, digests, problems, notes)
     _assign_splits(dataset, shares)
-    _report_equal_inputs(dataset, digests)
+    _report_equal_inputs(dataset, digests, leaks)
     _report_classes(dataset)
     return dataset
 
@@ -173,13 +179,18 @@ def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
     for split, count in dataset.counts().items():
         if not count:
             raise DataError(
-                f"the {split} split is empty ({len(dataset.examples)} examples in all)",
+                f"the {split} split is empty ({len(dataset.examples)} examples in all, "
+                f"{len(set(dataset.digests.values()))} of different content)",
                 hint="give more data, or name the split of each example",
             )
 
 
-def _report_equal_inputs(dataset: Dataset, digests: Digests) -> None:
-    """Say where one input stands in two splits (a leak) or under two labels (a contradiction)."""
+def _report_equal_inputs(dataset: Dataset, digests: Digests, on_leak: Literal["note", "stop"]) -> None:
+    """Say where one input stands in two splits (a leak) or under two labels (a contradiction).
+
+    Raises:
+        DataError: there is a leak, and it is to stop the run.
+    """
     seen: set[bytes] = set()
     repeated: set[bytes] = set()
     for id_ in dataset.examples:
@@ -188,24 +199,40 @@ def _report_equal_inputs(dataset: Dataset, digests: Digests) -> None:
     for id_ in sorted(dataset.examples) if repeated else ():
         if digests.raw(id_) in repeated:
             same[digests.raw(id_)].append(dataset.examples[id_])
-    leaks = contradictions = repeats = 0
+    leaks: list[Problem] = []
+    contradictions = repeats = 0
     for twins in same.values():
         repeats += len(twins) - 1
         first = twins[0]
         if other := next((twin for twin in twins if twin.split != first.split), None):
-            leaks += 1
             reason = f"the same input stands in {first.split} and, as {other.id}, in {other.split}"
-            dataset.problems.append(Problem(first.id, reason, skipped=False))
+            leaks.append(Problem(first.id, reason, skipped=False))
         if other := next((twin for twin in twins if twin.label != first.label), None):
             contradictions += 1
             reason = f"the same input is labelled {first.label!r} and, as {other.id}, {other.label!r}"
             dataset.problems.append(Problem(first.id, reason, skipped=False))
+    dataset.problems += leaks
+    if leaks and on_leak == "stop":
+        shown = [f"{problem.id}: {problem.reason}" for problem in leaks[:SHOWN]]
+        raise DataError(
+            f"{_stand(len(leaks))} in more than one split, and data.leaks is stop",
+            where="\n".join(shown) + (f"\n… and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""),
+            hint="take them out of all splits but one, or go on with them: --set data.leaks=note",
+        )
     if leaks:
-        dataset.notes.append(f"LEAK: {leaks} inputs stand in more than one split; scores on them flatter the model")
+        dataset.notes.append(f"LEAK: {_stand(len(leaks))} in more than one split; scores on them flatter the model")
     if contradictions:
-        dataset.notes.append(f"{contradictions} inputs stand under more than one label")
+        dataset.notes.append(f"{_stand(contradictions)} under more than one label")
     if repeats:
-        dataset.notes.append(f"{repeats} examples repeat the input of another")
+        dataset.notes.append(
+            "1 example repeats the input of another"
+            if repeats == 1
+            else f"{repeats} examples repeat the input of another"
+        )
+
+
+def _stand(count: int) -> str:
+    return "1 input stands" if count == 1 else f"{count} inputs stand"
 
 
 def _report_classes(dataset: Dataset) -> None:

@@ -46,7 +46,8 @@ def drawn_splits(
     """Return the split of each example id: ``validation`` and ``test`` with the given shares, ``train`` for the rest.
 
     Examples of one group stay together, and so do examples of equal content. A class that would be absent from a split
-    although it has enough examples lends it the one whose hash lies nearest; groups are never torn apart for that.
+    although it has enough examples lends it the one whose hash lies nearest; of fewer examples one is for training,
+    where alone a class can be learnt. Groups are never torn apart for that.
     """
     bounds = _bounds(shares)
     splits = {example.id: _split_at(_position(_key(example, digests)), bounds) for example in examples}
@@ -56,6 +57,9 @@ def drawn_splits(
     for example in examples:
         if isinstance(example.label, str) and example.group is None and _found_by(example, digests) not in shared:
             by_label.setdefault(example.label, []).append(example)
+    rare = {label for label, found in by_label.items() if len({_found_by(e, digests) for e in found}) < len(bounds)}
+    if 2 * len(rare) > len(by_label):  # values to predict or texts, and no classes
+        by_label = {label: found for label, found in by_label.items() if label not in rare}
     for label in sorted(by_label):
         if len({splits[example.id] for example in by_label[label]}) < len(bounds):
             _lend(by_label[label], {e.id: _key(e, digests) for e in by_label[label]}, splits, bounds)
@@ -64,11 +68,13 @@ def drawn_splits(
 
 def _lend(members: list[Example], keys: Mapping[str, str], splits: dict[str, str], bounds: Mapping[str, float]) -> None:
     distinct = sorted(set(keys.values()), key=_position)
-    if len(distinct) < len(bounds):
-        return
     by_key: dict[str, list[str]] = {}
     for example in members:
         by_key.setdefault(keys[example.id], []).append(example.id)
+    if len(distinct) < len(bounds):
+        if all(splits[ids[0]] != "train" for ids in by_key.values()):
+            splits.update(dict.fromkeys(by_key[distinct[-1]], "train"))
+        return
     for split in sorted(bounds, key=SPLITS.index, reverse=True):
         held = Counter(splits[ids[0]] for ids in by_key.values())
         if held[split]:

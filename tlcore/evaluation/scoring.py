@@ -45,7 +45,7 @@ def labelled_examples(section: DataSection, split: str | None) -> tuple[list[Exa
     source = section.source.spec.build(section.source.options)
     if split is not None:
         shares = {"validation": section.holdout.validation, "test": section.holdout.test}
-        dataset: Dataset = split_examples(source, shares=shares, max_bad=section.max_bad)
+        dataset: Dataset = split_examples(source, shares=shares, max_bad=section.max_bad, leaks=section.leaks)
         return dataset.split(split), dataset.problems
     found = list(source.examples())
     problems = [one for one in found if isinstance(one, Problem)]

@@ -195,6 +195,9 @@ class DataSection:
         "Unset: 1 % or 10, whichever is more.",
         ge=0,
     )
+    leaks: Literal["note", "stop"] = option(
+        "note", "What happens where one input stands in several splits: a note, or an end before training."
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.max_bad, float) and self.max_bad >= 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tlcore.errors import NumericError
+from tlcore.errors import NumericError, UsageError
 from tlcore.training.inference import in_batches
 from tlcore.training.nonfinite import Found, watched, weight_not_finite
 from tlcore.training.team import Team
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["Stepper", "training_batches"]
+
+BATCH_OF_ONE = "Expected more than 1 value per channel when training"
+"""How torch's batch normalisation says that it has one example of one pixel."""
 
 LossOf = Callable[[Sequence[str]], "Tensor"]
 Drawing = Callable[[], contextlib.AbstractContextManager[None]]
@@ -79,6 +82,7 @@ class Stepper:
         Raises:
             NumericError: a loss, a gradient or a learning rate that is not finite; weights, statistics and the
                 optimizer's state are as they were.
+            UsageError: one example by itself where batch statistics are needed.
         """
         self._require_finite_rates(step)
         before = [buffer.clone() for buffer in self._statistics]
@@ -130,6 +134,14 @@ class Stepper:
                 with drawing():
                     loss = sum(self._part_gradients(part, len(ids), loss_of) for part in self.parts(ids))
                 return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
+            except ValueError as error:
+                if BATCH_OF_ONE not in str(error):
+                    raise
+                raise UsageError(
+                    "batch normalisation above the line cannot be trained on one example at a time",
+                    where=str(error),
+                    hint="take more together: `--set train.batch_size=8`; or freeze it: `adapter: feature-extraction`",
+                ) from error
             except RuntimeError as error:
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
                     raise
