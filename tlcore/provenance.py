@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import platform
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,13 @@ from tlcore.contracts import SPLITS, Backbone, Plan
 from tlcore.data.examples import Dataset, are_quantities
 from tlcore.features.keys import Namespace, namespace_of, versions_of
 from tlcore.features.readers import Identities, Views
+from tlcore.plugins import Plugin
 from tlcore.recipe import Recipe
 from tlcore.weights import digest_of_tensors
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from tlcore.training.network import Upper
 
 __all__ = [
@@ -31,10 +36,13 @@ __all__ = [
     "library_versions",
     "parameter_counts",
     "peak_memory",
+    "run_identity",
     "state_identities",
     "state_namespace",
 ]
 
+UNIMPORTANT = ("train.checkpoint_steps", "train.checkpoint_minutes", "evaluate.report", "track", "features.memory")
+"""Keys of a recipe that decide nothing of what is learnt."""
 MOST_CLASSES = 1000
 """More different labels than this are no classes that a person would count."""
 
@@ -68,6 +76,44 @@ def parameter_counts(backbone: Backbone, upper: Upper) -> dict[str, int]:
     held = sum(parameter.numel() for parameter in upper.parameters() if not parameter.requires_grad)
     frozen = held + sum(parameter.numel() for stage in below for parameter in stage.parameters())
     return {"trained_parameters": trained, "frozen_parameters": frozen}
+
+
+def run_identity(
+    recipe: Mapping[str, Any],
+    dataset: Dataset,
+    weights: str,
+    plugins: Iterable[Plugin],
+    accelerator: Accelerator,
+    *,
+    processes: int,
+) -> dict[str, Any]:
+    """Return all that decides what a run computes: two with the same identity give the same bits on one machine.
+
+    ``recipe`` is a plain one, ``weights`` the digest of the backbone.
+    """
+    from tlcore import __version__
+    from tlcore.training.device import precision_of
+
+    return {
+        "recipe": {key: value for key, value in _flat(recipe).items() if key not in UNIMPORTANT},
+        "data": data_digest(dataset),
+        "weights": weights,
+        "libraries": {"tlcore": __version__, "python": platform.python_version(), **library_versions()},
+        "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in plugins},
+        "device": accelerator.device.type,
+        "precision": precision_of(accelerator),
+        "processes": processes,
+    }
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the settings of a recipe by their full keys."""
+    if not isinstance(settings, Mapping):
+        return {prefix.removesuffix("."): settings}
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.")
+    return found
 
 
 def kind_of_inputs(dataset: Dataset) -> str:

@@ -34,6 +34,7 @@ from tlcore.provenance import (
     library_versions,
     parameter_counts,
     peak_memory,
+    run_identity,
 )
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Result", "resume", "run"]
 
-UNIMPORTANT = ("train.checkpoint_steps", "train.checkpoint_minutes", "evaluate.report", "track", "features.memory")
-"""Keys that decide nothing of what is learnt."""
 ErrorT = TypeVar("ErrorT", bound=TLError)
 Progress = Callable[[str, int, int], None]
 """Called with a phase in words, what is done and how much there is."""
@@ -245,6 +244,7 @@ class _Run:
         earlier: _Earlier | None,
     ) -> Result:
         from tlcore.artifact import save
+        from tlcore.evaluation.splits import scored_splits
         from tlcore.first_passes import FirstPasses
         from tlcore.randomness import seeded
         from tlcore.training.checkpoints import Checkpoints
@@ -266,7 +266,9 @@ class _Run:
         if self.recipe.train.precision == "auto":
             with self.clock.phase("precision"):
                 accelerator = passes.accelerator(accelerator)
-        self._begin(self._identity(accelerator, dataset, about), earlier)
+        plugins, size = self.host.plugins, self.team.size
+        identity = run_identity(self.plain, dataset, about["digest"], plugins, accelerator, processes=size)
+        self._begin(identity, earlier)
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)
@@ -308,7 +310,8 @@ class _Run:
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
-            scores, found_tables, mistakes = self._evaluated(trainer, task, dataset)
+            predictions = self.folder / "predictions.parquet" if self.team.leads else None
+            scores, found_tables, mistakes = scored_splits(self.recipe, trainer, task, dataset, predictions)
         selection = {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better}
         metrics = {**scores, **metrics, "best_epoch": training.best_epoch, "selection": selection}
         with self.clock.phase("saving"):
@@ -340,23 +343,6 @@ class _Run:
         if self.team.leads:
             end(self.folder)
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
-
-    def _identity(self, accelerator: Accelerator, dataset: Dataset, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that decides what the run computes."""
-        from tlcore import __version__
-        from tlcore.training.device import precision_of
-
-        settings = {key: value for key, value in _flat(self.plain).items() if key not in UNIMPORTANT}
-        return {
-            "recipe": settings,
-            "data": data_digest(dataset),
-            "weights": about["digest"],
-            "libraries": {"tlcore": __version__, "python": platform.python_version(), **library_versions()},
-            "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
-            "device": str(accelerator.device.type),
-            "precision": precision_of(accelerator),
-            "processes": self.team.size,
-        }
 
     def _begin(self, identity: Mapping[str, Any], earlier: _Earlier | None) -> None:
         """Write down what the run begins with, or compare that with what it goes on with.
@@ -473,33 +459,6 @@ class _Run:
         found.stored_bytes += first.stored_bytes
         return EarlyReading(at, first.reader)
 
-    def _evaluated(
-        self, trainer: Trainer, task: Task, dataset: Dataset
-    ) -> tuple[dict[str, Any], Mapping[str, Table], list[Any]]:
-        from tlcore.evaluation.predictions import prediction_columns, worst_mistakes, write_predictions
-
-        metrics: dict[str, Any] = {}
-        columns = []
-        for split in ("test", "validation"):
-            examples = dataset.split(split)
-            targets = task.encode([example.label for example in examples])
-            outputs = trainer.outputs(examples)
-            evaluation = task.evaluate(outputs, targets)
-            metrics[split] = dict(evaluation.metrics)
-            columns.append(prediction_columns(task, examples, outputs))
-            if split == "test":
-                if resamples := self.recipe.evaluate.resamples:
-                    from tlcore.evaluation.bootstrap import intervals
-
-                    metrics[split]["intervals"] = intervals(
-                        task, outputs, targets, metrics[split], resamples=resamples, seed=self.recipe.seed
-                    )
-                tables = evaluation.tables
-                mistakes = worst_mistakes(task, examples, outputs, targets, self.recipe.evaluate.mistakes)
-        if self.team.leads:
-            write_predictions(self.folder / "predictions.parquet", columns)
-        return metrics, tables, mistakes
-
     def _epoch_finished(self, epoch: int, record: Mapping[str, Any]) -> None:
         self.files.append("history.jsonl", record)
         from tlcore.training.head_solver import PENALTIES
@@ -537,16 +496,6 @@ class _Run:
     def _tell(self, hook: str, event: Any) -> None:
         if self.team.leads:
             self.host.notify(hook, event, self.warn)
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the settings of a recipe by their full keys."""
-    if not isinstance(settings, Mapping):
-        return {prefix.removesuffix("."): settings}
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _flat(value, f"{prefix}{key}.")
-    return found
 
 
 @contextlib.contextmanager
