@@ -318,7 +318,8 @@ def test_a_terminal_without_unicode_gets_escapes(place):
          "error: no \\x1b[31mfile\n  a\\u202eb\nhint: [bold]look[/bold]\n"),
         (tlcore.NumericError("nan"), 6, "error: nan\n"),
         (RuntimeError("oops"), 1, "please report it"),
-        (OSError(5, "Input/output error"), 1, "please report it"),
+        (OSError(5, "Input/output error"), 5, "the disk fails"),
+        (OSError(22, "Invalid argument"), 1, "please report it"),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
