@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional
 
 import tlcore
 from tl_text.checkpoint import write_tiny
+from tl_vision import preparation
 from tlcore import WeightsError
 from tlcore.publishing import publish_folder, verify_folder
 
@@ -106,8 +107,8 @@ def test_another_size_is_refused(pictures, tmp_path):
 
 
 def test_another_order_of_the_channels_is_refused(pictures, monkeypatch):
-    original = functional.pil_to_tensor
-    monkeypatch.setattr(functional, "pil_to_tensor", lambda picture: original(picture).flip(0))
+    original = preparation.pixels_of
+    monkeypatch.setattr(preparation, "pixels_of", lambda source: original(source).flip(0))
     assert "self-test failed" in refusal(pictures)
 
 
