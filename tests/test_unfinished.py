@@ -182,3 +182,22 @@ def test_the_command_line_wants_a_recipe_or_a_run(place):
         done = CliRunner().invoke(app, ["run", *words])
         assert done.exit_code == 2
         assert "--resume" in done.stderr
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(place):
+    stopped("out")
+    before = (place / "out" / "recipe.yaml").read_text()
+    with pytest.raises(UsageError, match="has changed"):
+        gone_on("out", "train.epochs=5")
+    assert (place / "out" / "recipe.yaml").read_text() == before
+    assert gone_on("out").metrics == tlcore.run("recipe.yaml", out="whole", warn=lambda text: None).metrics
+
+
+def test_a_stop_while_a_head_is_solved_or_in_the_last_epoch_is_not_lost(place):
+    solved = ["adapter=feature-extraction", "head.solver=lbfgs"]
+    for name, overrides in (("solved", solved), ("last", ["train.epochs=1", "train.batch_size=64"])):
+        with pytest.raises(Interrupted):
+            tlcore.run("recipe.yaml", out=name, overrides=overrides, warn=lambda text: None, stopping=StopAfter(0))
+        gone_on(name)
+        lines = (place / name / "history.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == list(range(1, len(lines) + 1))

@@ -217,10 +217,10 @@ class _Run:
             self.files = RunFolder(out) if out is not None and goes_on else RunFolder.made(out, parent, self.started)
             if not goes_on:
                 held.enter_context(owned(self.files.path))
+                self.files.write("recipe.yaml", recipe_yaml(self.recipe))
         self.folder = Path(self.team.told(str(self.files.path) if self.team.leads else ""))
         if not self.team.leads:
             self.files = RunFolder(self.folder, writes=False)
-        self.files.write("recipe.yaml", recipe_yaml(self.recipe))
 
     def _told_how_to_go_on(self, error: ErrorT) -> ErrorT:
         if isinstance(error, Interrupted):
@@ -307,6 +307,8 @@ class _Run:
                     trainer.train, train, validation, checkpoints, begun=begun, found=so_far, stopping=stopping
                 )
             training = self._with_trackers(lambda told: work(epoch_finished=told))
+        if self.stopping.asked():  # while a head was solved, or in the last epoch
+            raise Interrupted("interrupted")
         if frozen_digest(backbone, plan.freeze_line) != frozen:
             raise TLError("the frozen part of the network changed while the rest was trained; please report this")
         with self.clock.phase("evaluation"):
@@ -359,6 +361,8 @@ class _Run:
             )
         for line in changed:
             note(f"gone on with another {line}")
+        if changed:
+            self.files.write("recipe.yaml", recipe_yaml(self.recipe))
         if self.team.leads and (changed or earlier is None or earlier.identity is None):
             lock = str(self.lock.resolve()) if self.lock is not None else None
             begin(self.folder, {"place": str(Path.cwd()), "lock": lock, "identity": identity})
@@ -369,6 +373,8 @@ class _Run:
         from tlcore.training.standing import Begun
 
         if self.recipe.head.solver == "lbfgs":  # it takes seconds, and stands nowhere in between
+            checkpoints.clear()
+            self.files.write("history.jsonl", "")
             return None
         newest = checkpoints.look() if self.team.leads else None
         told = json.loads(self.team.told(json.dumps([str(newest.folder), dict(newest.position)] if newest else None)))
