@@ -50,6 +50,16 @@ def test_where_locks_do_nothing_everything_is_computed_all_the_same(tmp_path):
     assert all((tmp_path / n.to_bytes(32, "big").hex()).exists() for n in range(50))
 
 
+def test_a_claim_that_another_run_removed_hinders_nobody(tmp_path, monkeypatch):
+    def removed(name, path):
+        os.unlink(name)
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(os, "rename", removed)
+    with claimed(tmp_path, {bytes(32)}) as (mine, _):
+        assert mine == {bytes(32)}
+
+
 def test_what_a_killed_process_claimed_is_taken_over_at_once(tmp_path):
     holding = "import sys, time; from pathlib import Path; from tlcore.features.claims import claimed\n"
     holding += "with claimed(Path(sys.argv[1]), {bytes(32)}): print('held', flush=True); time.sleep(60)"

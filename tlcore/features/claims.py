@@ -65,7 +65,8 @@ def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[Abstract
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         with os.fdopen(os.dup(handle), "wb") as file:
             file.write(b"".join(sorted(mine)))
-        os.rename(name, path)
+        with contextlib.suppress(FileNotFoundError):  # where locks do nothing, another run took it for a dead one's
+            os.rename(name, path)
     try:
         yield mine, others
     finally:
