@@ -11,7 +11,7 @@ from tlcore.contracts import Backbone, Example, State, View
 from tlcore.data.holding import Digests
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
-from tlcore.features.frozen import FEATURES, FrozenPart, Row, Wanted
+from tlcore.features.frozen import FrozenPart, Row, Wanted
 from tlcore.features.gathering import Gathered
 from tlcore.features.keys import state_key
 from tlcore.features.store import FeatureStore
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "STANDARDISED",
     "FreshStates",
     "HeldStates",
     "Identities",
@@ -31,6 +32,10 @@ __all__ = [
     "Views",
     "reading_ahead",
 ]
+
+
+STANDARDISED = "standardised"
+"""The name of features in a state that a head takes as they are."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class StoredStates:
 
 
 class HeldStates:
-    """Pooled features in memory, or on the device that trains on them; of other examples, where they are stored."""
+    """Standardised features in memory, or on the device that trains on them; other examples' states, as stored."""
 
     def __init__(self, features: Tensor, ids: Sequence[str], otherwise: StateReader) -> None:
         self._features = Gathered(features, {id_: row for row, id_ in enumerate(ids)})
@@ -195,10 +200,10 @@ class HeldStates:
         self._features.announce(batches)
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
-        """Return the features of these examples."""
+        """Return what the head takes of these examples, or their stored states."""
         if ids[0] not in self._features:
             return self._otherwise.batch(ids, epoch)
-        return {FEATURES: self._features.of(ids)}
+        return {STANDARDISED: self._features.of(ids)}
 
 
 class RecomputedStates:

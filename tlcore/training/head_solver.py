@@ -22,14 +22,18 @@ def solve_head(
     examples: Callable[[], Iterable[tuple[Tensor, Tensor]]],
     loss: Callable[[Tensor, Tensor], Tensor],
     penalty: float,
+    tolerance: float = 1e-9,
 ) -> float:
     """Minimise the mean loss of a head plus ``penalty / 2`` times the sum of its squared weights; return the minimum.
 
     ``examples`` yields all of them in parts (features, targets); biases are not penalised. From where the head stands
-    L-BFGS (Liu and Nocedal, 1989) takes up to 60 steps with a line search.
+    L-BFGS (Liu and Nocedal, 1989) takes up to 60 steps with a line search, until one changes the minimum by less than
+    ``tolerance``.
     """
     parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    solver = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS(
+        parameters, max_iter=ITERATIONS, tolerance_change=tolerance, line_search_fn="strong_wolfe"
+    )
     count = sum(len(targets) for _, targets in examples())
     found = 0.0
 

@@ -16,7 +16,7 @@ import torch
 from tlcore.contracts import Example, Plan, Task
 from tlcore.errors import NumericError, PluginError, TLError, WeightsError
 from tlcore.features.gathering import Gathered
-from tlcore.features.readers import HeldStates, StateReader, reading_ahead
+from tlcore.features.readers import STANDARDISED, HeldStates, StateReader, reading_ahead
 from tlcore.features.throughput import Throughput
 from tlcore.moving_line import EarlyLine
 from tlcore.publishing import verify_folder
@@ -150,20 +150,24 @@ class Trainer:
 
     def standardised(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield what the head sees of examples in their order, on the CPU."""
-        yield from map(self._standardised, self.features(examples))
+        if isinstance(self.reader, HeldStates):
+            for batch in in_batches([example.id for example in examples], HEAD_BATCH):
+                yield self.reader.batch(batch)[STANDARDISED].cpu()
+        else:
+            yield from map(self._standardised, self.features(examples))
 
     def _standardised(self, features: Tensor) -> Tensor:
         standardised: Tensor = self.bare.standardise(features.to(self.accelerator.device)).cpu()
         return standardised
 
     def hold(self, examples: Sequence[Example], most_bytes: float) -> None:
-        """Keep these examples' features in memory where they fit and only the head is trained, at first at least."""
+        """Keep what the head sees of these in memory where it fits and only the head is trained, at first at least."""
         size = len(examples) * self.bare.standardise.mean.numel() * 4
         if self.bare.passed or getattr(self.reader, "changing", True) or size > most_bytes:
             return
         features = torch.empty(len(examples), self.bare.standardise.mean.numel())
         start = 0
-        for part in self.features(examples):
+        for part in self.standardised(examples):
             features[start : start + len(part)] = part
             start += len(part)
         features = features.to(self.accelerator.device)
@@ -295,10 +299,10 @@ class Trainer:
 
         def examples() -> Iterator[tuple[Tensor, Tensor]]:
             start = 0
-            for features in self.features(train):
+            for features in self.standardised(train):
                 part = encoded[start : start + len(features)]
                 start += len(features)
-                yield self.bare.standardise(features.to(device)), part.to(device)
+                yield features.to(device), part.to(device)
 
         for number, penalty in enumerate(PENALTIES):
             started = time.perf_counter()
@@ -419,7 +423,9 @@ class Trainer:
             if float(torch.rand((), generator=drawn)) < self.section.mix:
                 state, targets = self.bare.mix(state, self._shares(targets), drawn)
         state = moved(state, self.accelerator.device)
-        return self.task.loss(self.upper(state), targets.to(self.accelerator.device))
+        # A head by itself computes in fp32: preparing it for less in every step takes as long as the step.
+        network = self.bare if STANDARDISED in state else self.upper
+        return self.task.loss(network(state), targets.to(self.accelerator.device))
 
     def _shares(self, targets: Tensor) -> Tensor:
         """Return targets that can be blended: an index becomes a share of one for its output."""

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tlcore.contracts import Backbone, Plan, State
 from tlcore.errors import PluginError
 from tlcore.features.frozen import FEATURES, channels_last
-from tlcore.features.readers import StateReader
+from tlcore.features.readers import STANDARDISED, StateReader
 from tlcore.moving_line import held_until
 
 if TYPE_CHECKING:
@@ -128,9 +128,13 @@ class Upper(nn.Module):
 
     def forward(self, state: State) -> Tensor:
         """Return the head's outputs (N, outputs); the head computes in fp32 whatever the precision below it."""
-        features = self.features(state)
-        with torch.autocast(features.device.type, enabled=False):
-            outputs: Tensor = self.head(self.standardise(features))
+        outputs: Tensor
+        if STANDARDISED in state:
+            outputs = self.head(state[STANDARDISED])
+        else:
+            features = self.features(state)
+            with torch.autocast(features.device.type, enabled=False):
+                outputs = self.head(self.standardise(features))
         return outputs
 
     def enter_epoch(self, epoch: int) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from tlcore.errors import NumericError, UsageError
 from tlcore.training.inference import in_batches
+from tlcore.training.network import Standardise
 from tlcore.training.nonfinite import Found, watched, weight_not_finite
 from tlcore.training.team import Team
 
@@ -65,7 +66,12 @@ class Stepper:
         self._note = note
         self._network = network or {}
         """What ``loss_of`` goes through, by name: for messages, and for the statistics that a forward pass changes."""
-        self._statistics = [buffer for module in self._network.values() for buffer in module.buffers()]
+        self._statistics = [
+            buffer
+            for module in self._network.values()
+            if not isinstance(module, Standardise)
+            for buffer in module.buffers()
+        ]
         # Accelerate's wrapper looks for another package's optimizers on the disk in every step. What it adds is the
         # scaler; without one the optimizer itself does the same.
         self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
@@ -129,7 +135,7 @@ class Stepper:
         from accelerate.utils.memory import should_reduce_batch_size
 
         while True:
-            self._optimizer.zero_grad()
+            self._forget_gradients()
             try:
                 with drawing():
                     loss = sum(self._part_gradients(part, len(ids), loss_of) for part in self.parts(ids))
@@ -153,10 +159,15 @@ class Stepper:
 
     def _begin_anew(self, before: Sequence[Tensor]) -> None:
         """Forget what a step has done so far."""
-        self._optimizer.zero_grad()
+        self._forget_gradients()
         with torch.no_grad():
             for buffer, value in zip(self._statistics, before, strict=True):
                 buffer.copy_(value)
+
+    def _forget_gradients(self) -> None:
+        # The optimizer's own way also writes a line for torch's profiler, which takes longer than this.
+        for parameter in self._parameters():
+            parameter.grad = None
 
     def _part_gradients(self, part: Sequence[str], total: int, loss_of: LossOf) -> float:
         loss = loss_of(part)
@@ -186,7 +197,7 @@ class Stepper:
         """Repeat a step while every module is watched; return what is not finite first, and the examples it is of."""
         if (weight := weight_not_finite(self._network)) is not None:
             return f"{weight}, before the step", ()
-        self._optimizer.zero_grad()
+        self._forget_gradients()
         with drawing(), watched(self._network) as watch:
             for part in self.parts(ids):
                 loss = loss_of(part)
