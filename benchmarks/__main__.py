@@ -64,6 +64,9 @@ BENCHMARKS = {
     "second-run": Benchmark(
         "a run with everything in the store beside importing its libraries", "second_run", examples=300, repeats=5
     ),
+    "first-batch": Benchmark(
+        "a run until its first batch beside importing its libraries", "first_batch", examples=100, repeats=5
+    ),
     "scale": Benchmark("time and memory as the data grows", "scale", examples=10_000, repeats=2),
     "throughput": Benchmark(
         "how busy the device is: first pass and training beside the bare forward pass", "throughput", examples=300
