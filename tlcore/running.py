@@ -396,14 +396,15 @@ class _Run:
 
     def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
         """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
-        from tlcore.evaluation.probe import linear_probe, most_examples
+        from tlcore.evaluation.probe import linear_probe, sampled
 
         train = dataset.split("train")
-        wanted = most_examples(trainer.bare.standardise.mean.numel()) if self.recipe.evaluate.probe else 0
-        features = trainer.fit_standardisation(train, wanted)
-        if not wanted:
+        if not self.recipe.evaluate.probe:
+            trainer.fit_standardisation(train)
             return {}
-        goal = task.encode([example.label for example in train[: len(features)]])
+        places = sampled(len(train), trainer.bare.standardise.mean.numel(), self.recipe.seed)
+        features = trainer.fit_standardisation(train, places)
+        goal = task.encode([train[place].label for place in places])
         others = {split: dataset.split(split) for split in ("validation", "test")}
         targets = {split: task.encode([example.label for example in found]) for split, found in others.items()}
         parts = {split: trainer.standardised(found) for split, found in others.items()}

@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tlcore import Classification, MultiLabel, Regression
+from tlcore.evaluation import probe
 from tlcore.evaluation.probe import linear_probe
 
 
@@ -68,3 +69,12 @@ def test_features_that_say_nothing_and_huge_ones_give_finite_figures():
     for features in (torch.zeros(4, 3), torch.full((4, 3), 1e18)):
         found = probed(task, dict.fromkeys(targets, features), targets)
         assert all(numpy.isfinite(value) for value in found["test"].values())
+
+
+def test_of_many_examples_that_stand_class_by_class_all_classes_are_looked_at(monkeypatch):
+    monkeypatch.setattr(probe, "MOST_VALUES", 3 * 2000)
+    places = probe.sampled(9000, 3, seed=1)
+    assert len(places) == 2000
+    assert places == sorted(set(places))
+    assert {place // 3000 for place in places} == {0, 1, 2}
+    assert probe.sampled(50, 3, seed=1) == list(range(50))

@@ -15,6 +15,7 @@ from tlcore.features.first_pass import Storing, first_pass
 from tlcore.features.keys import namespace_of
 from tlcore.features.readers import FreshStates, HeldStates, Identities
 from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
+from tlcore.training import loop
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.head_solver import PENALTIES
@@ -405,6 +406,13 @@ def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path)
         result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
         losses.append([record["train"]["loss"] for record in result.history])
     assert losses[0] == losses[1]
+
+
+def test_the_standardised_features_of_wanted_places_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "HEAD_BATCH", 4)
+    one, train, _ = features_only(tmp_path)
+    kept = one.fit_standardisation(train, [0, 3, 4, 9])
+    assert torch.equal(kept, torch.cat(list(one.standardised(train)))[[0, 3, 4, 9]])
 
 
 def test_a_solved_head_is_logistic_regression(tmp_path):

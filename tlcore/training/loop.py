@@ -115,18 +115,19 @@ class Trainer:
             self.reader, line = self._later, self.bare.line
         self.bare.enter_at(line)
 
-    def fit_standardisation(self, examples: Sequence[Example], keep: int = 0) -> Tensor:
+    def fit_standardisation(self, examples: Sequence[Example], keep: Sequence[int] = ()) -> Tensor:
         """Measure the features of the training split before anything is trained.
 
-        Return the features of the first ``keep`` examples, standardised, on the CPU.
+        Return the features at the places ``keep``, which ascend, standardised, on the CPU.
         """
-        kept = torch.empty(min(keep, len(examples)), self.bare.standardise.mean.numel())
+        kept = torch.empty(len(keep), self.bare.standardise.mean.numel())
+        places = torch.tensor(keep, dtype=torch.int64)
 
         def parts() -> Iterator[Tensor]:
             start = 0
             for part in self.features(examples):
-                if start < len(kept):
-                    kept[start : start + len(part)] = part[: len(kept) - start]
+                first, after = torch.searchsorted(places, torch.tensor([start, start + len(part)])).tolist()
+                kept[first:after] = part[places[first:after] - start]
                 start += len(part)
                 yield part
 
