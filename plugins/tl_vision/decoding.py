@@ -18,7 +18,8 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from tl_vision.content import START, what_it_is
-from tl_vision.missing_pixels import require_png_pixels, require_scanned_pixels
+from tl_vision.jpeg_scans import require_whole_scans
+from tl_vision.missing_pixels import require_png_pixels
 from tlcore import UnreadableError
 
 __all__ = ["DECODER", "FORMATS", "PIXEL_LIMIT", "decoded", "pixels_of"]
@@ -87,6 +88,8 @@ def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
                 raise UnreadableError(f"{width:,} x {height:,} pixels are {MORE_THAN_THE_LIMIT}")
+            if picture.format in ("JPEG", "MPO"):
+                require_whole_scans(_encoded(picture))
             yield picture
     except (UnreadableError, MemoryError):
         raise
@@ -122,6 +125,17 @@ def _file(source: Any) -> Path | io.BytesIO:
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
 
 
+def _encoded(picture: ImageFile.ImageFile) -> bytes:
+    """Return the bytes of the file; none of one that is larger than ``LARGEST_JPEG``."""
+    if picture.fp is None:
+        return b""
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    encoded = picture.fp.read(LARGEST_JPEG + 1)
+    picture.fp.seek(place)
+    return encoded if len(encoded) <= LARGEST_JPEG else b""
+
+
 def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     """Return what torchvision's decoder gives, at half the cost of Pillow's; None where Pillow's has to decide.
 
@@ -131,13 +145,8 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
         return None
     if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return None
-    place = picture.fp.tell()
-    picture.fp.seek(0)
-    encoded = bytearray(picture.fp.read(LARGEST_JPEG + 1))
-    picture.fp.seek(place)
-    if len(encoded) > LARGEST_JPEG or encoded.rfind(END) < encoded.rfind(
-        SCAN
-    ):  # of a file that is cut libjpeg grumbles
+    encoded = bytearray(_encoded(picture))
+    if not encoded or encoded.rfind(END) < encoded.rfind(SCAN):  # of a file that is cut libjpeg grumbles
         return None
     try:
         pixels: Tensor = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
@@ -146,7 +155,6 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     width, height = picture.size
     if pixels.shape != (3, height, width):
         return None
-    require_scanned_pixels(encoded, pixels)
     return pixels
 
 

@@ -1,8 +1,7 @@
-"""Files that end well but lack pixels: their decoders fill in black or grey without an error."""
+"""PNGs that end well but lack pixels: the decoder fills in black without an error."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
 import zlib
@@ -11,44 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
-from torch import Tensor
 
 from tlcore import UnreadableError
 
-__all__ = ["require_png_pixels", "require_scanned_pixels"]
+__all__ = ["require_png_pixels"]
 
-FILLED = 128
-"""What libjpeg decodes missing blocks to."""
-BLOCK = 8
-LOOKED_AHEAD = 40
-"""Rows at the end that a decoder may hold back although their data is there: two rows of blocks, and some."""
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 WHOLE = ((0, 0, 1, 1),)
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and the steps between its columns and rows."""
 PIECE = 2**20
-
-
-def require_scanned_pixels(encoded: bytes | bytearray, pixels: Tensor) -> None:
-    """Refuse a JPEG of one scan whose data ends early although the file ends as it should.
-
-    What is missing is grey, (128, 128, 128). Where the last block is, the file is decoded once more without its end
-    mark: then a decoder waits for what it lacks and fills nothing in.
-
-    Raises:
-        UnreadableError: pixels are missing.
-    """
-    height, width = pixels.shape[1:]
-    if height <= LOOKED_AHEAD or not bool((pixels[:, -LOOKED_AHEAD:, -BLOCK:] == FILLED).all()):
-        return
-    with Image.open(io.BytesIO(encoded[: encoded.rindex(b"\xff\xd9")]), formats=["JPEG"]) as picture:
-        if picture.info.get("progressive"):
-            return  # each of its scans covers the whole picture
-        with contextlib.suppress(OSError):
-            picture.load()
-        last = picture.im.getpixel((width - 1, height - LOOKED_AHEAD))
-    if not any(last if isinstance(last, tuple) else (last,)):
-        raise UnreadableError("cut off: its data ends before the picture does, and the rest would be grey")
 
 
 def require_png_pixels(source: Path | bytes | bytearray, picture: Image.Image) -> None:
