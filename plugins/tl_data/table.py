@@ -190,7 +190,7 @@ def _fault_of_text(cell: Any) -> str | None:
 
 
 def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
-    """Say which labels differ only in case, or look the same.
+    """Say which labels differ only in case, look the same, or may mean the same.
 
     Raises:
         DataError: labels that are one number in several spellings, which would be several classes.
@@ -207,6 +207,11 @@ def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
             where=f"{drafts[0].part.path}; labels found: {', '.join(everything[:12])}",
             hint="write each class one way; where labels are numbers, say `data.label_is: number`",
         )
+    folded = {label.casefold() for label in everything}
+    for answer, digit in (("true", "1"), ("false", "0")):
+        if answer in folded and digit in folded:
+            reason = f"labels that may mean the same are different classes: {answer} and {digit}"
+            yield Problem(drafts[0].part.path.name, reason, skipped=False)
     for reason in alike(everything):
         yield Problem(drafts[0].part.path.name, reason, skipped=False)
 
