@@ -133,6 +133,8 @@ def _jpegs() -> Iterator[OddPicture]:
         "12,000 x 12,000 pixels",
     )
     more = with_frame(noisy, lambda frame: frame[:1] + struct.pack(">HH", 260, 300) + frame[5:])
+    yield OddPicture("zeros_to_the_end.jpg", noisy[: len(noisy) // 2] + bytes(len(noisy) // 2), "zero bytes")
+    yield OddPicture("says_81_megapixels.jpg", with_frame(good, says(9_000, 9_000)), "cut off")
     yield OddPicture("says_a_bit_more.jpg", more, "cut off")
     yield OddPicture("cut_and_closed.jpg", noisy[: len(noisy) // 2] + b"\xff\xd9", "cut off")
     for name, empty in {
@@ -144,6 +146,10 @@ def _jpegs() -> Iterator[OddPicture]:
     empty = Image.effect_noise((300, 200), 80)
     empty.paste(128, (0, 96, 300, 200))
     yield OddPicture("half_grey.jpg", saved(empty, "JPEG", quality=95), None, (128,) * 3, (128,) * 3, 90)
+
+
+def says(height: int, width: int):
+    return lambda frame: frame[:1] + struct.pack(">HH", height, width) + frame[5:]
 
 
 def with_app1(jpeg: bytes, content: bytes) -> bytes:
@@ -283,6 +289,7 @@ def _pngs() -> Iterator[OddPicture]:
     yield OddPicture(
         "all_black_interlaced.png", png(33, 31, 8, 2, interlaced(black), interlaced=1), None, (0,) * 3, (0,) * 3
     )
+    yield OddPicture("no_palette.png", png(48, 32, 8, 3, rows_of(48, 32, b"\0", b"\1")), "palette that is missing")
     yield OddPicture(
         "an_index_beyond_the_palette.png",
         png(48, 32, 8, 3, rows_of(48, 32, b"\0", b"\7"), chunk(b"PLTE", bytes(DARK))),
@@ -354,6 +361,20 @@ def _tiffs() -> Iterator[OddPicture]:
         1,
     )
     yield OddPicture("32_bit_numbers.tif", saved(halves("I", 257 * 30, 257 * 230), "TIFF"), None, (30,) * 3, (230,) * 3)
+    twelve = (  # two pixels in three bytes
+        b"\x1e\x11\xe1" * 12 + b"\xe6\x6e\x66" * 12
+    ) * 32
+    yield OddPicture("12_bits.tif", tiff_of(48, 32, 12, twelve), None, (30,) * 3, (230,) * 3)
+    light = struct.pack("<f", 30 / 255), struct.pack("<f", 230 / 255)
+    for name, photometric, seen in (("black", 1, (30, 230)), ("white", 0, (225, 25))):
+        content = tiff_of(48, 32, 32, rows(48, 32, *light), photometric=photometric, more=[(339, 3, 3)])
+        yield OddPicture(f"float_{name}_is_zero.tif", content, None, (seen[0],) * 3, (seen[1],) * 3)
+    signed = tiff_of(48, 32, 8, rows(48, 32, b"\x9c", b"\x64"), more=[(339, 3, 2)])
+    yield OddPicture("values_with_a_sign.tif", signed, "have a sign")
+    half = tiff_of(48, 32, 8, rows(48, 16, b"\x1e", b"\xe6"), strip=16)
+    yield OddPicture("half_of_its_strips.tif", half, "strips or tiles of it are missing")
+    one_plane = tiff_of(48, 32, 8, rows(48, 32, b"\x1e", b"\xe6"), photometric=2, samples=3, more=[(284, 3, 2)])
+    yield OddPicture("one_plane_of_three.tif", one_plane, "strips or tiles of it are missing")
     yield OddPicture("large_32_bit_numbers.tif", saved(halves("I", 0, 2**30), "TIFF"), "no known scale")
     yield OddPicture("float_from_0_to_1.tif", saved(halves("F", 0.0, 1.0), "TIFF"), None, (0,) * 3, (255,) * 3)
     yield OddPicture("float_from_0_to_255.tif", saved(halves("F", 0.0, 255.0), "TIFF"), "no known scale")
@@ -376,11 +397,11 @@ def big_endian_tiff() -> bytes:
     return tiff_of(48, 32, 16, rows(48, 32, b"\x1e\x1e", b"\xe6\xe6"), order=">")
 
 
-def tiff_of(width, height, bits, pixels: bytes, *, photometric=1, samples=1, order="<") -> bytes:
+def tiff_of(width, height, bits, pixels: bytes, *, photometric=1, samples=1, order="<", strip=None, more=()) -> bytes:
     """Return an uncompressed TIFF with one strip."""
     entries = [
         (256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 0),
-        (277, 3, samples), (278, 4, height), (279, 4, len(pixels)),
+        (277, 3, samples), (278, 4, strip or height), (279, 4, len(pixels)), *more,
     ]  # fmt: skip
     size = 8 + 2 + 12 * len(entries) + 4
     many = size

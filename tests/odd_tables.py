@@ -80,7 +80,9 @@ def _encodings() -> Iterator[OddTable]:
     yield OddTable("latin1_named.csv", umlauts.encode("latin-1"), {"encoding": "latin-1"}, seen)
     yield OddTable("cp1252_named.csv", table(("€5", "“no”")).encode("cp1252"), {"encoding": "cp1252"}, ("“no”", "€5"))
     yield OddTable("no_such_encoding.csv", plain.encode(), {"encoding": "utf-9"}, refused=("no encoding 'utf-9'",))
-    yield OddTable("nul_in_one_text.csv", with_line(plain, 5, "a\0b,good"), notes=("NUL byte",))
+    yield OddTable(
+        "nul_in_one_text.csv", with_line(plain, 5, "a\0b,good"), skipped={"nul_in_one_text.csv:5": "NUL byte"}
+    )
     yield OddTable("nul_in_the_header.csv", b"te\0xt,label\n" + plain.encode()[11:], refused=("NUL",))
     yield OddTable("zeros.csv", bytes(4000), refused=("zero bytes",))
     yield OddTable("empty.csv", b"", refused=("empty",))
@@ -160,6 +162,9 @@ def _headers() -> Iterator[OddTable]:
         "\n".join(f"{text_of(n)},{n % 2}" for n in range(ROWS)).encode(),
         refused=("no column with a usual name", "first line"),
     )
+    yield OddTable(
+        "header_twice.csv", with_line(table(), 9, "text,label"), skipped={"header_twice.csv:9": "header once more"}
+    )
     yield OddTable("a_name_twice.csv", table(head="text,text").encode(), refused=("two columns 'text'",))
     yield OddTable("no_name.csv", ("," + table().replace("\n", "\n1,")).rsplit("\n", 1)[0].encode())
     yield OddTable("two_without_names.csv", table(head=",").encode(), refused=("columns found: column 1, column 2",))
@@ -181,6 +186,7 @@ def _labels() -> Iterator[OddTable]:
     for name, written in {
         "not_there": ("NA", "None", "null", "nan", "NaN", "N/A", "NULL", "-"),
         "truth": ("True", "False"),
+        "truth_and_digits": ("True", "1", "False", "0"),
         "answers": ("yes", "no"),
         "agents": ("007", "008"),
         "versions": ("1.0", "2.0"),
@@ -194,9 +200,12 @@ def _labels() -> Iterator[OddTable]:
         "alike": ("a", "a b", "a  b"),
         "right_to_left": ("\u202eabc", "abc"),
     }.items():
-        notes = {"not_there": ("only in case",), "alike": ("look the same",), "right_to_left": ("\\u202e",)}.get(
-            name, ()
-        )
+        notes = {
+            "not_there": ("only in case",),
+            "alike": ("look the same",),
+            "right_to_left": ("\\u202e",),
+            "truth_and_digits": ("may mean the same",),
+        }.get(name, ())
         yield OddTable(f"labels_{name}.csv", table(written).encode(), labels=tuple(sorted(written)), notes=notes)
     yield OddTable("labels_in_quotes.csv", table(('"a,b"', '"c"')).encode(), labels=("a,b", "c"))
     yield OddTable(

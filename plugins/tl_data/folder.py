@@ -17,7 +17,7 @@ from tlcore.data.splitting import SPLIT_NAMES
 
 __all__ = ["FolderSource"]
 
-JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"})
 """What operating systems leave in folders, in lower case; hidden files are left out as well."""
 
 LAYOUT = "lay it out as {0}/cat/1.jpg, {0}/dog/2.jpg, or {0}/train/cat/1.jpg, {0}/test/cat/2.jpg"
@@ -126,12 +126,21 @@ class FolderSource(DataSource):
         """Refuse splits with something beside them: they would be read as classes that are called train and test.
 
         Raises:
-            DataError: folders of class folders of which some are named after splits and the others are not.
+            DataError: folders of class folders of which some are named after splits and the others are not, or all are
+                and none is train.
         """
         named = [path for path in folders if path.name.casefold() in SPLIT_NAMES]
         others = [path for path in folders if path not in named]
         meant = [nearest(path.name, SPLIT_NAMES) for path in others]
-        if not named or not others or not all(self._holds_folders_only(path) for path in named):
+        if not named or not all(self._holds_folders_only(path) for path in named):
+            return
+        if not others and len(named) > 1:
+            raise DataError(
+                f"{' and '.join(path.name for path in named)} are splits by their names, but there is no train folder",
+                where=str(self.root),
+                hint="put it beside them, or rename the one to train on to train",
+            )
+        if not others:
             return
         if len(named) > 1 or all(meant):
             raise DataError(

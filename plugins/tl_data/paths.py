@@ -11,6 +11,12 @@ __all__ = ["absent", "printable"]
 
 def absent(path: Path) -> DataError:
     """Return the refusal of a path that does not exist, with the nearest name beside the first part that is missing."""
+    if path.is_symlink():
+        return DataError(
+            f"{path} is a broken link",
+            where=f"it leads to {printable(str(path.readlink()))}",
+            hint="put there what it leads to, or name another path",
+        )
     missing = path.absolute()
     while not missing.parent.exists():
         missing = missing.parent

@@ -127,6 +127,8 @@ def _delimited(path: Path, encoding: str, *, delimiter: str | None, quotes: bool
     for place, cells in records:
         if isinstance(cells, str):
             sheet.problems.append(Problem(place, cells))
+        elif cells == names:
+            sheet.problems.append(Problem(place, "it is the header once more"))
         elif len(cells) != len(sheet.columns):
             count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
             reason = f"it has {count} where the header has {len(sheet.columns)}"

@@ -18,12 +18,13 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from tl_vision.content import START, what_it_is
-from tl_vision.missing_pixels import require_png_pixels, require_scanned_pixels
+from tl_vision.jpeg_scans import require_whole_scans
+from tl_vision.missing_pixels import require_palette, require_png_pixels, require_tiff_pixels
 from tlcore import UnreadableError
 
 __all__ = ["DECODER", "FORMATS", "PIXEL_LIMIT", "decoded", "pixels_of"]
 
-DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow; what is missing is refused"
+DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow; what is missing or damaged is refused"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run; Pillow has dozens more, one of which starts an external program."""
@@ -38,8 +39,8 @@ LARGEST_JPEG = 64 * 2**20
 """Bytes; what is larger is left to Pillow, which reads it in pieces."""
 CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
 """How Pillow says, in lower case, that a file ends before its picture does."""
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
-"""The tag of a TIFF that says what its numbers mean."""
+BITS, PHOTOMETRIC, WHITE_IS_ZERO, KINDS, SIGNED = 258, 262, 0, 339, 2
+"""Tags of a TIFF that say what its numbers mean."""
 Values: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]"
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -87,6 +88,8 @@ def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
                 raise UnreadableError(f"{width:,} x {height:,} pixels are {MORE_THAN_THE_LIMIT}")
+            if picture.format in ("JPEG", "MPO"):
+                require_whole_scans(_encoded(picture))
             yield picture
     except (UnreadableError, MemoryError):
         raise
@@ -122,6 +125,17 @@ def _file(source: Any) -> Path | io.BytesIO:
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
 
 
+def _encoded(picture: ImageFile.ImageFile) -> bytes:
+    """Return the bytes of the file; none of one that is larger than ``LARGEST_JPEG``."""
+    if picture.fp is None:
+        return b""
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    encoded = picture.fp.read(LARGEST_JPEG + 1)
+    picture.fp.seek(place)
+    return encoded if len(encoded) <= LARGEST_JPEG else b""
+
+
 def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     """Return what torchvision's decoder gives, at half the cost of Pillow's; None where Pillow's has to decide.
 
@@ -131,13 +145,8 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
         return None
     if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return None
-    place = picture.fp.tell()
-    picture.fp.seek(0)
-    encoded = bytearray(picture.fp.read(LARGEST_JPEG + 1))
-    picture.fp.seek(place)
-    if len(encoded) > LARGEST_JPEG or encoded.rfind(END) < encoded.rfind(
-        SCAN
-    ):  # of a file that is cut libjpeg grumbles
+    encoded = bytearray(_encoded(picture))
+    if not encoded or encoded.rfind(END) < encoded.rfind(SCAN):  # of a file that is cut libjpeg grumbles
         return None
     try:
         pixels: Tensor = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
@@ -146,40 +155,53 @@ def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
     width, height = picture.size
     if pixels.shape != (3, height, width):
         return None
-    require_scanned_pixels(encoded, pixels)
     return pixels
 
 
 def _seen(source: Any, picture: ImageFile.ImageFile) -> Values:
     """Decode with Pillow; return (H, W, 3). One band of rows after another is converted, since copies are large."""
     picture.seek(0)
+    require_palette(picture)
+    bits, dark_is_high = _tiff_values(picture) if isinstance(picture, TiffImagePlugin.TiffImageFile) else (16, False)
     picture.load()
     if picture.format == "PNG":
         require_png_pixels(Path(source) if isinstance(source, str) else source, picture)
-    dark_is_high = (
-        isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
-    )
     ImageOps.exif_transpose(picture, in_place=True)
     width, height = picture.size
     seen = numpy.empty((height, width, 3), numpy.uint8)
     rows = max(1, BAND // width)
     for top in range(0, height, rows):
         band = picture.crop((0, top, width, min(top + rows, height)))
-        seen[top : top + rows] = numpy.asarray(_on_white(_eight_bits(band, dark_is_high)))
+        seen[top : top + rows] = numpy.asarray(_on_white(_eight_bits(band, bits, dark_is_high)))
     return seen
 
 
-def _eight_bits(picture: Image.Image, dark_is_high: bool) -> Image.Image:
+def _tiff_values(picture: TiffImagePlugin.TiffImageFile) -> tuple[int, bool]:
+    """Return the bits of a value, and whether high ones are dark, before the picture is decoded.
+
+    Raises:
+        UnreadableError: parts of it are missing, or its values have a sign, which Pillow drops.
+    """
+    require_tiff_pixels(picture)
+    bits, kinds = picture.tag_v2.get(BITS, (1,)), picture.tag_v2.get(KINDS, (1,))
+    if max(bits) <= 8 and SIGNED in kinds:
+        raise UnreadableError("a picture whose values have a sign has no known scale")
+    return 12 if bits == (12,) else 16, picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _eight_bits(picture: Image.Image, bits: int, dark_is_high: bool) -> Image.Image:
     """Scale what has more than 8 bits a channel; Pillow's own conversion clips it to white.
 
-    ``dark_is_high``: the file counts from white to black, which Pillow heeds for 8 bits alone.
+    ``bits``: those of a value, for which Pillow takes 16 where the file says 12. ``dark_is_high``: the file counts from
+    white to black, which Pillow heeds for 8 bits alone.
     """
     if picture.mode in SIXTEEN_BIT or picture.mode == "I":
         values = numpy.asarray(picture).astype(numpy.int64)
         if values.min() < 0 or values.max() > 65535:
             raise UnreadableError("an integer picture with values outside of 16 bits has no known scale")
-        values = 65535 - values if dark_is_high else values
-        scaled = Image.fromarray(((values + 128) // 257).astype(numpy.uint8), "L")
+        most = 2**bits - 1
+        values = most - values if dark_is_high else values
+        scaled = Image.fromarray(((values * 255 + most // 2) // most).astype(numpy.uint8), "L")
         transparent = picture.info.get("transparency")
         if isinstance(transparent, int):
             scaled.putalpha(Image.fromarray(numpy.where(values == transparent, 0, 255).astype(numpy.uint8), "L"))
@@ -188,6 +210,7 @@ def _eight_bits(picture: Image.Image, dark_is_high: bool) -> Image.Image:
         values = numpy.asarray(picture)
         if not numpy.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise UnreadableError("a floating-point picture with values outside of 0 to 1 has no known scale")
+        values = 1 - values if dark_is_high else values
         return Image.fromarray((values * 255 + 0.5).astype(numpy.uint8), "L")
     return picture
 

@@ -1,8 +1,7 @@
-"""Files that end well but lack pixels: their decoders fill in black or grey without an error."""
+"""Pictures that end well but lack pixels or colours: their decoders fill in black without an error."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
 import zlib
@@ -10,45 +9,44 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-from torch import Tensor
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from tlcore import UnreadableError
 
-__all__ = ["require_png_pixels", "require_scanned_pixels"]
+__all__ = ["require_palette", "require_png_pixels", "require_tiff_pixels"]
 
-FILLED = 128
-"""What libjpeg decodes missing blocks to."""
-BLOCK = 8
-LOOKED_AHEAD = 40
-"""Rows at the end that a decoder may hold back although their data is there: two rows of blocks, and some."""
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 WHOLE = ((0, 0, 1, 1),)
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and the steps between its columns and rows."""
 PIECE = 2**20
+SAMPLES, PLANES, APART = 277, 284, 2
+"""Tags of a TIFF: how many values a pixel has, and whether each of them lies apart."""
 
 
-def require_scanned_pixels(encoded: bytes | bytearray, pixels: Tensor) -> None:
-    """Refuse a JPEG of one scan whose data ends early although the file ends as it should.
+def require_palette(picture: ImageFile.ImageFile) -> None:
+    """Refuse a PNG, not yet decoded, whose colours are numbers of a palette that is not there.
 
-    What is missing is grey, (128, 128, 128). Where the last block is, the file is decoded once more without its end
-    mark: then a decoder waits for what it lacks and fills nothing in.
+    Raises:
+        UnreadableError: there is none.
+    """
+    if picture.format == "PNG" and picture.mode == "P" and picture.palette is None:
+        raise UnreadableError("damaged: its colours are in a palette that is missing")
+
+
+def require_tiff_pixels(picture: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse a TIFF, not yet decoded, whose strips or tiles do not cover it.
 
     Raises:
         UnreadableError: pixels are missing.
     """
-    height, width = pixels.shape[1:]
-    if height <= LOOKED_AHEAD or not bool((pixels[:, -LOOKED_AHEAD:, -BLOCK:] == FILLED).all()):
-        return
-    with Image.open(io.BytesIO(encoded[: encoded.rindex(b"\xff\xd9")]), formats=["JPEG"]) as picture:
-        if picture.info.get("progressive"):
-            return  # each of its scans covers the whole picture
-        with contextlib.suppress(OSError):
-            picture.load()
-        last = picture.im.getpixel((width - 1, height - LOOKED_AHEAD))
-    if not any(last if isinstance(last, tuple) else (last,)):
-        raise UnreadableError("cut off: its data ends before the picture does, and the rest would be grey")
+    width, height = picture.size
+    planes = picture.tag_v2.get(SAMPLES, 1) if picture.tag_v2.get(PLANES) == APART else 1
+    if any(tile.codec_name != "raw" for tile in picture.tile):
+        return  # libtiff sees to it
+    areas = (_area(tile.extents or (0, 0, 0, 0)) for tile in picture.tile)
+    if sum(areas) < width * height * planes:
+        raise UnreadableError("cut off: strips or tiles of it are missing, and would be black")
 
 
 def require_png_pixels(source: Path | bytes | bytearray, picture: Image.Image) -> None:
@@ -72,6 +70,11 @@ def require_png_pixels(source: Path | bytes | bytearray, picture: Image.Image) -
         )
         if _inflated(chunks, wanted) < wanted:
             raise UnreadableError("cut off: it holds fewer pixels than its header says, and the rest would be black")
+
+
+def _area(extents: tuple[int, int, int, int]) -> int:
+    left, top, right, low = extents
+    return max(0, right - left) * max(0, low - top)
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:

@@ -31,6 +31,13 @@ def plant(folder, *names):
     return folder
 
 
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
+    (tmp_path / "data").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match="data is a broken link") as caught:
+        read(tmp_path / "data")
+    assert str(tmp_path / "gone") in caught.value.where
+
+
 def test_the_folder_is_the_label_and_the_relative_path_the_id(tmp_path):
     plant(tmp_path, "Cat/deep/er/2.jpg", "Cat/1.jpg", "007/a.jpg", "None/x y.jpg")
     found = examples(tmp_path)
@@ -68,6 +75,7 @@ def test_split_names_among_others_are_classes(tmp_path, names):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
+        (("val/a/1.jpg", "val/b/1.jpg", "test/a/1.jpg"), "there is no train folder"),
         (("train/a/1.jpg", "test/a/1.jpg", "notes/1.txt"), "'notes' beside them is none"),
         (("train/a/1.jpg", "test/a/1.jpg", "vaild/a/1.jpg"), "did you mean 'valid'?"),
         (("trian/a/1.jpg", "test/a/1.jpg"), "did you mean 'train'?"),
@@ -111,7 +119,7 @@ def test_class_folders_that_look_the_same_are_said(tmp_path, names):
 
 
 def test_junk_is_left_out_without_a_word(tmp_path):
-    plant(tmp_path, "a/1.jpg", "b/1.jpg", "a/Thumbs.db", "a/desktop.ini", "b/.DS_Store", "b/.hidden/1.jpg")
+    plant(tmp_path, "a/1.jpg", "b/1.jpg", "a/Thumbs.db", "a/desktop.ini", "a/Icon\r", "b/.DS_Store", "b/.hidden/1.jpg")
     plant(tmp_path, "__MACOSX/a/1.jpg", ".git/config", "Thumbs.db")
     assert [item.id for item in read(tmp_path)] == ["a/1.jpg", "b/1.jpg"]
 
