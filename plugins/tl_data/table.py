@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tl_data import ColumnOptions, FileOptions, TableOptions
 from tl_data.columns import Columns, find_columns
@@ -132,6 +132,7 @@ def examples_of(sheets: Iterable[tuple[Part, Sheet]], options: ColumnOptions) ->
         items = [_drafted(row, columns, part, options, names) for row in wanted]
         drafts += (item for item in items if isinstance(item, _Draft))
         problems += (item for item in items if isinstance(item, Problem))
+        problems += (_note_of_nul(item) for item in items if _holds_nul(item))
         if part.split and wanted and all(row.cells.get(str(columns.label)) is None for row in wanted):
             _require_labels(part, columns)
     if not drafts:
@@ -153,7 +154,7 @@ def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, nam
     except UnreadableError as error:
         return Problem(row.place, str(error))
     for name, other in row.cells.items():
-        if fault := _fault_of_text(other):
+        if fault := _fault_of_text(other, is_input=name == columns.input and options.input_is == "text"):
             return Problem(row.place, f"column {name!r} holds {fault}")
     label = label_of(row.cells, columns, options, names, row.place) if options.labelled else None
     if options.labelled and label is None:
@@ -177,16 +178,25 @@ def _require_labels(part: Part, columns: Columns) -> None:
         )
 
 
-def _fault_of_text(cell: Any) -> str | None:
-    """Return why a cell cannot be used."""
+def _fault_of_text(cell: Any, *, is_input: bool) -> str | None:
+    """Return why a cell cannot be used. A text may hold NUL bytes, which tokenizers pass over; a name may not."""
     if isinstance(cell, str):
-        if "\0" in cell:
+        if "\0" in cell and not is_input:
             return "a NUL byte, which texts do not have: the file is damaged there, or in another encoding"
         try:
             cell.encode()
         except UnicodeEncodeError:
             return "half a surrogate pair, which is no character"
     return None
+
+
+def _holds_nul(item: _Draft | Problem) -> TypeGuard[_Draft]:
+    return isinstance(item, _Draft) and isinstance(item.input, str) and "\0" in item.input
+
+
+def _note_of_nul(draft: _Draft) -> Problem:
+    reason = f"column {draft.columns.input!r} holds a NUL byte; the text is used as it stands"
+    return Problem(draft.row.place, reason, skipped=False)
 
 
 def _doubted_labels(drafts: Sequence[_Draft]) -> Iterable[Problem]:
