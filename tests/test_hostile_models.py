@@ -12,7 +12,6 @@ import signal
 import struct
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pyarrow
 import pytest
@@ -25,7 +24,6 @@ from hostile_things import (
     of_resnet,
     on_data,
     predicted,
-    pulled,
     safetensors,
     seal,
 )
@@ -594,7 +592,7 @@ def tensors_under_numbers(place):
 def table_packed_by_gzip_and_named_otherwise(place):
     import gzip
 
-    return of_resnet(place, place.file("w.pt", gzip.compress(place.pickled)) )
+    return of_resnet(place, place.file("w.pt", gzip.compress(place.pickled)))
 
 
 @hostile()
@@ -938,8 +936,7 @@ def picture_model_that_tests_itself_with_a_bomb(place):
         from PIL import Image
 
         Image.new("1", (60_000, 60_000)).save(model / "self_test" / "bomb.png")
-        changed_json(
-            model / "artifact.json", lambda found: found["self_test"].update(inputs=[{"file": "bomb.png"}]))
+        changed_json(model / "artifact.json", lambda found: found["self_test"].update(inputs=[{"file": "bomb.png"}]))
 
     return picture_model(place, change)
 
@@ -1121,7 +1118,7 @@ def compared_predictions_of_more_rows_than_bytes(place):
         import numpy
 
         column = pyarrow.DictionaryArray.from_arrays(pyarrow.array(numpy.zeros(20_000_000, "int32")), ["test"])
-        parquet.write_table(pyarrow.table({name: column for name in ("id", "split", "label", "prediction")}),
+        parquet.write_table(pyarrow.table(dict.fromkeys(("id", "split", "label", "prediction"), column)),
                             run / "predictions.parquet")  # fmt: skip
 
     return compared(place, change)
@@ -1832,7 +1829,8 @@ def good(tmp_path_factory):
     text = (folder / "recipe.yaml").read_text()
     adapter = "adapter: {name: fine-tuning, layers: 1}"
     (folder / "longer.yaml").write_text(
-        text.replace("adapter: feature-extraction", adapter).replace("epochs: 2", "epochs: 4, checkpoint_steps: 1"))
+        text.replace("adapter: feature-extraction", adapter).replace("epochs: 2", "epochs: 4, checkpoint_steps: 1")
+    )
     with pytest.raises(tlcore.errors.Interrupted):
         tlcore.run(folder / "longer.yaml", out=folder / "unfinished", warn=lambda text: None, stopping=StopAfter(4))
     (folder / "pictures.yaml").write_text(json.dumps({

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,8 +142,12 @@ def about(folder: Path) -> dict[str, Any]:
     found = read_object(folder / ABOUT)
     version = found.get("format")
     if version != FORMAT:
-        raise WeightsError(f"{folder} is an artifact of format {version}; this tlcore reads format {FORMAT}")
+        raise WeightsError(
+            f"{folder} is an artifact of format {reprlib.repr(version)}; this tlcore reads format {FORMAT}"
+        )
     kinds = {"recipe": dict, "task_state": dict, "inputs": str, "merged": list, "precision": str, SELF_TEST: dict}
+    if not all(isinstance(name, str) for name in found.get("merged") or ()):
+        raise WeightsError(f"{ABOUT} is damaged: it does not say its merged stages", where=str(folder))
     if odd := [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]:
         raise WeightsError(f"{ABOUT} is damaged: it does not say its {odd[0]}", where=str(folder))
     return found
