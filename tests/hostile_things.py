@@ -225,10 +225,10 @@ class Zoo(dict):
         """Fail where something hostile did anything, cost much, or was not refused as it should be."""
         _, code, said = self[name]
         found = met[name]
-        assert found["code"] == code, found["said"]
+        assert found["code"] in (code if isinstance(code, tuple) else (code,)), found["said"]
         assert said in found["said"]
         assert "Traceback" not in found["said"]
-        assert found["said"].count("error:") == (code != 0)
+        assert sum(line.startswith("error:") for line in found["said"].splitlines()) == (found["code"] != 0)
         assert len(found["said"]) < LETTERS
         assert found["seen"] == [], "it opened a connection or started a program"
         assert found["megabytes"] <= MEGABYTES

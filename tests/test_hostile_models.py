@@ -94,7 +94,7 @@ def config_with_an_infinity(place):
     return with_config(place, layer_norm_eps=float("inf"))
 
 
-@hostile(said="hidden_size")
+@hostile(said="a number of 400 digits")
 def config_with_a_number_without_end(place):
     return of_bert(place, place.bert(config__json=b'{"hidden_size": ' + HUGE.encode() + b"}"))
 
@@ -255,12 +255,12 @@ def tokenizer_with_no_words(place):
     return tokenizer_of(place, lambda found: found["model"].update(vocab={}))
 
 
-@hostile(said="tokenizer")
+@hostile(0)
 def tokenizer_whose_words_share_an_id(place):
     return tokenizer_of(place, lambda found: found["model"]["vocab"].update(good=13, film=13))
 
 
-@hostile(said="tokenizer")
+@hostile(0)
 def tokenizer_with_words_added_beyond_the_table(place):
     def change(found):
         found["added_tokens"].append({"id": 2**31, "content": "film", "special": False, "single_word": False,
@@ -382,7 +382,7 @@ def tensors_of_truths(place):
     return tensors_of_bert(place, lambda found: {name: one > 0 for name, one in found.items()})
 
 
-@hostile()
+@hostile(0)
 def tensors_of_eight_bits(place):
     return tensors_of_bert(place, lambda found: {name: one.to(torch.float8_e8m0fnu) for name, one in found.items()})
 
@@ -588,7 +588,7 @@ def tensors_under_numbers(place):
     return of_resnet(place, place.saved("w.pt", {1: torch.zeros(1)}))
 
 
-@hostile(said="compressed")
+@hostile(said="no file of torch")
 def table_packed_by_gzip_and_named_otherwise(place):
     import gzip
 
@@ -601,7 +601,7 @@ def link_to_endless_zeros(place):
     return of_resnet(place, place.folder / "w.pt")
 
 
-@hostile(2)
+@hostile()
 def link_to_itself(place):
     (place.folder / "w.pt").symlink_to("w.pt")
     return of_resnet(place, place.folder / "w.pt")
@@ -730,7 +730,7 @@ def model_whose_recipe_is_deep(place):
     return described(place, lambda found: found["recipe"].update(train=json.loads(DEEP)))
 
 
-@hostile(2)
+@hostile()
 def model_whose_recipe_is_empty(place):
     return described(place, lambda found: found.update(recipe={}))
 
@@ -750,7 +750,7 @@ def model_of_a_rank_without_end(place):
     return described(place, lambda found: found["recipe"].update(adapter={"name": "lora", "rank": 10**6}))
 
 
-@hostile()
+@hostile(2)
 def model_of_an_adapter_with_layers(place):
     return described(place, lambda found: found["recipe"].update(adapter={"name": "fine-tuning", "layers": 10**9}))
 
@@ -760,18 +760,18 @@ def model_whose_batch_is_without_end(place):
     return options_of(place, "train", batch_size=10**12)
 
 
-@hostile()
+@hostile(0)
 def model_with_a_million_workers(place):
     return options_of(place, "train", workers=10**6)
 
 
-@hostile()
+@hostile(2)
 def model_of_another_precision(place):
     return described(place, lambda found: (found.update(precision="\x1b[2J"), found["recipe"]["train"].update(
         precision="fp16")))  # fmt: skip
 
 
-@hostile(2)
+@hostile()
 def model_with_an_unknown_key(place):
     return described(place, lambda found: found["recipe"].update(evil="os.system"))
 
@@ -781,7 +781,7 @@ def model_of_another_backbone(place):
     return described(place, lambda found: found["recipe"]["backbone"].update(name="vision/resnet18"))
 
 
-@hostile()
+@hostile(2)
 def model_of_another_kind_of_inputs(place):
     return described(place, lambda found: found.update(inputs="json"))
 
@@ -798,7 +798,7 @@ def model_whose_text_network_is_pooled_otherwise(place):
         model / "backbone" / "bert.json", lambda found: found.update(pool=["x"])))  # fmt: skip
 
 
-@hostile()
+@hostile(0)
 def model_whose_text_network_reads_without_end(place):
     return of_model(place, lambda model: changed_json(
         model / "backbone" / "bert.json", lambda found: found.update(max_length=10**12)))  # fmt: skip
@@ -835,7 +835,7 @@ def model_with_a_link_inside(place):
     return of_model(place, change, sealed=False)
 
 
-@hostile()
+@hostile(0)
 def model_with_links_in_a_circle(place):
     return of_model(place, lambda model: (model / "a").symlink_to(".."), sealed=False)
 
@@ -1045,7 +1045,7 @@ def compared_metrics_that_are_nested(place):
     return compared(place, spoilt_run("metrics.json", NESTED))
 
 
-@hostile((2, 3, 4))
+@hostile(0)
 def compared_metrics_of_odd_types(place):
     return compared(place, spoilt_run("metrics.json", '{"selection": 5, "test": [1]}'))
 
@@ -1162,7 +1162,7 @@ def listed_run_of_seconds_that_are_texts(place):
     return listed(place, changed_run("manifest.json", lambda found: found.update(seconds={"a": "b"})))
 
 
-@hostile(0)
+@hostile(2, "no run has")
 def listed_run_with_numbers_beyond_measure(place):
     return listed(place, changed_run("metrics.json", lambda found: found["test"].update(macro_f1=10**400)), "--sort",
                   "macro_f1")  # fmt: skip
@@ -1414,11 +1414,6 @@ def checkpoint_whose_optimizer_has_odd_shapes(place):
         save_file({name: torch.zeros(3) for name in found}, folder / "optimizer.safetensors")
 
     return resumed(place, in_checkpoints(change))
-
-
-@hostile()
-def checkpoint_whose_optimizer_is_empty(place):
-    return resumed(place, in_checkpoints(lambda folder: save_file({}, folder / "optimizer.safetensors")))
 
 
 @hostile()

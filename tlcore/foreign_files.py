@@ -13,6 +13,7 @@ __all__ = ["once", "read_object", "read_records", "read_text"]
 MOST_BYTES = 16 * 2**20
 """What describes a network is far smaller; the index of a thousand shards is, too."""
 MOST_OF_RECORDS = 256 * 2**20
+MOST_DIGITS = 100
 DEEPEST = 64
 """Levels of a JSON value: a parser takes more than what handles the value later can."""
 
@@ -55,13 +56,19 @@ def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
 
 def _object(text: str, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        found = json.loads(text, object_pairs_hook=once, parse_int=_whole)
         _require_shallow(found)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path.name} cannot be read: {error}", where=str(path)) from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path.name} cannot be read: it is no JSON object", where=str(path))
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _require_shallow(value: Any) -> None:

@@ -111,7 +111,7 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
         WeightsError: the file is damaged.
     """
     path = folder / BEGUN
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     with contextlib.suppress(WeightsError):
         found = read_object(path)

@@ -53,6 +53,8 @@ HEADER_LIMIT = 16 * 2**20
 MOST_TENSORS = 100_000
 """The largest networks there are have some thousands."""
 SECONDS_TO_ANSWER = 5.0
+LONGEST_NAME = 1000
+MOST_DIMENSIONS = 32
 MOST_STEPS = 1_000_000
 """Of the description of objects in a file of torch; a tensor takes about 20."""
 OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -359,6 +361,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     for name, entry in header.items():
         _require_name(name, path)
         shape = entry.get("shape") if isinstance(entry, dict) else None
+        if name != "__metadata__" and isinstance(shape, list) and len(shape) > MOST_DIMENSIONS:
+            raise WeightsError(
+                f"refused: tensor {name!r} of {path.name} has {len(shape):,} dimensions", where=str(path)
+            )
         if name != "__metadata__" and isinstance(shape, list) and 0 in shape:
             raise WeightsError(f"refused: tensor {name!r} is empty", where=str(path))
     try:
@@ -397,7 +403,13 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 
 def _require_name(name: str, path: Path) -> None:
     """Refuse what no network calls its tensors, since others make files or attributes of such names."""
-    if not name or not name.isprintable() or "\\" in name or name.startswith("/") or ".." in name.split("/"):
+    if (
+        not 0 < len(name) <= LONGEST_NAME
+        or not name.isprintable()
+        or "\\" in name
+        or name.startswith("/")
+        or ".." in name.split("/")
+    ):
         raise WeightsError(f"refused: {path.name} names a tensor {name[:60]!r}", where=str(path))
 
 
@@ -428,7 +440,12 @@ def _read_torch_archive(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"refused: {path.name} is no table of named tensors", where=str(path))
     for name, tensor in tensors.items():
         _require_name(name, path)
-        if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_nested
+            or tensor.device.type != "cpu"
+            or tensor.dim() > MOST_DIMENSIONS
+        ):
             raise WeightsError(f"refused: tensor {name!r} of {path.name} is not dense", where=str(path))
     return dict(tensors)
 

@@ -149,7 +149,7 @@ def require_usable(reader: TextReader, words: int, place: str) -> None:
 
 
 def _require_definite(described: Any, path: Path) -> None:
-    """Refuse a tokenizer that draws its tokens by chance, or takes time without end for a word.
+    """Refuse a tokenizer that draws its tokens by chance, takes time without end, or says a text several times.
 
     Raises:
         WeightsError: the message says which.
@@ -158,6 +158,11 @@ def _require_definite(described: Any, path: Path) -> None:
     model = model if isinstance(model, dict) else {}
     if model.get("dropout"):
         raise WeightsError(f"refused: the tokenizer of {path.name} draws its tokens by chance", where=str(path))
+    framed = described.get("post_processor") if isinstance(described, dict) else None
+    for frame in [framed, *(framed.get("processors") or [] if isinstance(framed, dict) else [])]:
+        pieces = frame.get("single") if isinstance(frame, dict) else None
+        if isinstance(pieces, list) and sum("Sequence" in piece for piece in pieces if isinstance(piece, dict)) > 1:
+            raise WeightsError(f"refused: the tokenizer of {path.name} says a text several times", where=str(path))
     letters = model.get("max_input_chars_per_word", 0)
     if isinstance(letters, int) and letters > MOST_LETTERS:
         raise WeightsError(

@@ -151,6 +151,8 @@ def _join(
     shapes = {number: parameter.shape for number, parameter in zip(numbers, parameters, strict=True)}
     if state.keys() - shapes.keys():
         raise WeightsError("the checkpoint's optimizer has parameters that are not trained here", where=where)
+    if spoiled := next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None):
+        raise WeightsError(f"the checkpoint's optimizer is not finite: {spoiled}", where=where)
     for number, values in state.items():
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and value.dim() and value.shape != shapes[number]:
