@@ -169,7 +169,6 @@ def _position(folder: Path) -> dict[str, Any]:
     position = read_object(folder / MANIFEST).get("position")
     if not isinstance(position, dict):
         raise WeightsError(f"its {MANIFEST} does not say where training stood")
-    for key in ("step", "epoch", "batch"):
-        if type(position.get(key)) is not int or position[key] < 0:
-            raise WeightsError(f"its {MANIFEST} does not say at which {key} training stood")
+    if type(position.get("step")) is not int or position["step"] < 0:
+        raise WeightsError(f"its {MANIFEST} does not say at which step training stood")
     return position
