@@ -36,13 +36,13 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
         raise WeightsError(f"{path.name} cannot be read: {error}", where=str(path)) from error
 
 
-def read_records(path: Path, most_bytes: int = MOST_OF_RECORDS) -> list[dict[str, Any]]:
-    """Return the JSON objects in the lines of a file.
+def read_records(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """Return the JSON objects in the lines of a file, or in the first ``count`` of them.
 
     Raises:
         WeightsError: as ``read_text`` does, or a line that is none.
     """
-    return [_object(line, path) for line in read_text(path, most_bytes).splitlines()]
+    return [_object(line, path) for line in read_text(path, MOST_OF_RECORDS).splitlines()[:count]]
 
 
 def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def finished_epochs(folder: Path, count: int) -> list[dict[str, Any]]:
     path = folder / "history.jsonl"
     records: list[dict[str, Any]] = []
     with contextlib.suppress(WeightsError):
-        records = read_records(path)[:count]
+        records = read_records(path, count)
     if len(records) != count or any(record.get("epoch") != n for n, record in enumerate(records, 1)):
         raise WeightsError(
             f"history.jsonl does not have the {count} epochs that the checkpoint has behind it",
