@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example, Problem, Task
-from tlcore.errors import TLError, UsageError, WeightsError
+from tlcore.errors import RecipeError, TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
 from tlcore.foreign_files import read_object
 from tlcore.plugins import PluginHost
@@ -141,10 +142,14 @@ def about(folder: Path) -> dict[str, Any]:
     found = read_object(folder / ABOUT)
     version = found.get("format")
     if version != FORMAT:
-        raise WeightsError(f"{folder} is an artifact of format {version}; this tlcore reads format {FORMAT}")
+        raise WeightsError(
+            f"{folder} is an artifact of format {reprlib.repr(version)}; this tlcore reads format {FORMAT}"
+        )
     kinds = {"recipe": dict, "task_state": dict, "inputs": str, "merged": list, "precision": str, SELF_TEST: dict}
     if odd := [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]:
         raise WeightsError(f"{ABOUT} is damaged: it does not say its {odd[0]}", where=str(folder))
+    if not all(isinstance(name, str) for name in found["merged"]):
+        raise WeightsError(f"{ABOUT} is damaged: it does not say its merged stages", where=str(folder))
     return found
 
 
@@ -165,7 +170,14 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
     found = about(folder)
     registry = registry or Registry(PluginHost())
     name = str(found["recipe"].get("name", "model"))
-    recipe = parse_recipe(json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=name)
+    try:
+        recipe = parse_recipe(json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=name)
+    except RecipeError as error:
+        raise WeightsError(
+            f"the model cannot be read: its recipe has {len(error.faults)} faults",
+            where=error.where,
+            hint="use the version of tlcore that made it, or copy the folder again from where it was made",
+        ) from error
     try:
         task = recipe.task.spec.build(recipe.task.options)
         task.restore(found["task_state"])

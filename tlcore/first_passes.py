@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example
 from tlcore.data.examples import Dataset
-from tlcore.errors import UnreadableError
+from tlcore.errors import UnreadableError, WeightsError
 from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
 from tlcore.features.first_pass import Below, FirstPass, Storing, first_pass
 from tlcore.features.frozen import FEATURES, FrozenPart
@@ -22,6 +22,7 @@ from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.store import folder_of
 from tlcore.features.survival import CANDIDATES, LEAST_COSINE, SAMPLE, centred_cosine
 from tlcore.features.workers import worker_count
+from tlcore.foreign_files import read_object
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
 from tlcore.publishing import publish_file
@@ -151,8 +152,8 @@ class FirstPasses:
         namespace = state_namespace(self._recipe, self._backbone, line, half, frozen_digest(self._backbone, line))
         asked = hashlib.sha256("".join(self._dataset.digests[example.id] for example in sample).encode()).hexdigest()
         path = folder_of(self._root, namespace) / f"survival-{asked[:32]}.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return float(json.loads(path.read_text("utf-8"))["centred_cosine"])
+        with contextlib.suppress(WeightsError, ValueError, KeyError, TypeError, OverflowError):
+            return float(read_object(path)["centred_cosine"])
         readable = self._readable(sample)
         cosine = 0.0
         if len(readable) == SAMPLE:

@@ -121,7 +121,7 @@ class PluginIndex:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: a NUL in its name
             return _failed(f"no process could be started to look at it: {error}"), []
         try:
             answer, _ = process.communicate(timeout=self.limit)

@@ -18,7 +18,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,7 @@ import pluggy
 
 from tlcore import hookspecs
 from tlcore.errors import Interrupted, PluginError, UsageError, nearest
+from tlcore.notes import note
 from tlcore.plugin_index import TIME_LIMIT, Description, Plugin, PluginIndex
 from tlcore.redaction import redacted
 
@@ -78,7 +79,7 @@ class PluginHost:
         self._muted: set[tuple[Plugin, str]] = set()
         self._described: dict[Plugin, Description] = {}
         self._strict = environ.get("TL_STRICT_PLUGINS", "").lower() not in ("", "0", "false", "no")
-        points = entry_points(group=ENTRY_POINT_GROUP) if declared is None else declared
+        points = _installed() if declared is None else declared
         self._points = {_declaration(point): point for point in points}
         out, wanted = set(disabled), environ.get("TL_PLUGINS")
         self.disabled = sorted(plugin for plugin in self._points if plugin.name in out or not _allowed(plugin, wanted))
@@ -218,9 +219,28 @@ class PluginHost:
             self.reject(plugin, doing, textwrap.shorten(reason, width=400), error)
 
 
+def _installed() -> Iterable[EntryPoint]:
+    """Return the entry points of what is installed; a distribution whose own files are damaged offers none."""
+    try:
+        return entry_points(group=ENTRY_POINT_GROUP)
+    except Exception:  # one damaged distribution spoils the reading of all of them at once
+        return [point for found in distributions() for point in _of_distribution(found)]
+
+
+def _of_distribution(found: Distribution) -> list[EntryPoint]:
+    try:
+        return [point for point in found.entry_points if point.group == ENTRY_POINT_GROUP]
+    except Exception:  # what is damaged raises whatever the parsers do
+        note(f"an installed package has damaged files and is passed over: {getattr(found, '_path', found)}")
+        return []
+
+
 def _declaration(point: EntryPoint) -> Plugin:
-    name, version = (point.dist.name, point.dist.version) if point.dist else ("no distribution", "")
-    return Plugin(point.name, point.value, name, version)
+    try:
+        name, version = (point.dist.name, point.dist.version) if point.dist else ("no distribution", "")
+    except Exception:  # its METADATA is damaged
+        name, version = "a distribution without readable metadata", ""
+    return Plugin(point.name, point.value, str(name), str(version))
 
 
 def _time_limit(environ: Mapping[str, str]) -> float:

@@ -103,7 +103,7 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         listing = {
             str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in dict(manifest["files"]).items()
         }
-    except (WeightsError, ValueError, KeyError, TypeError) as error:
+    except (WeightsError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise WeightsError(
             f"{folder} holds no readable {MANIFEST}: it was not finished by tlcore", where=_first_line(error)
         ) from error

@@ -194,7 +194,8 @@ def _fault(spec: Any, wanted: type[Spec]) -> str | None:
     """Return what is wrong with a record that a plugin offers."""
     if not isinstance(spec, wanted):
         return f"it offers {reprlib.repr(spec)}, which is no {wanted.__name__}"
-    if not isinstance(spec.name, str) or "/" in spec.name or spec.name.split() != [spec.name]:
+    is_word = isinstance(spec.name, str) and spec.name.isprintable() and spec.name.split() == [spec.name]
+    if not is_word or "/" in spec.name:
         return f"{spec.name!r} is no name: a name is a word without a slash"
     if not isinstance(spec.summary, str) or not spec.summary.strip():
         return f"{spec.name} has no summary"

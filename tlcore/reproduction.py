@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.errors import UsageError, WeightsError
+from tlcore.foreign_files import read_object, read_records
 from tlcore.plugins import PluginHost
 from tlcore.recipe import read_recipe
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder
 from tlcore.running import Progress, Result, run
 from tlcore.unfinished import BEGUN, differences
+from tlcore.weights import file_digest
 
 __all__ = ["Reproduction", "reproduce"]
 
+COMPARED = ("model/model.safetensors", "predictions.parquet")
+"""Files that are the same, byte for byte, where a run was repeated."""
 SURROUNDINGS = ("tlcore", "versions", "plugins", "device", "processes", "precision")
 
 
@@ -52,6 +55,7 @@ def reproduce(
     """
     folder = Path(folder).resolve()
     before = _finished(folder)
+    _require_comparable(folder)
     place = Path(before.get("place") or ".")
     target = Path(out).resolve() if out is not None else None
     registry = registry or Registry(PluginHost())
@@ -69,12 +73,21 @@ def _finished(folder: Path) -> dict[str, Any]:
     if (folder / BEGUN).is_file():
         raise UsageError(f"the run in {folder} is not finished", hint=f"finish it: tl run --resume {folder}")
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder} holds no finished run: {error}", where=str(path)) from error
-    if not isinstance(found, dict):
-        raise WeightsError("the manifest is no mapping", where=str(path))
+        found = read_object(path)
+    except WeightsError as error:
+        raise WeightsError(f"{folder} holds no finished run: {error.what}", where=str(path)) from error
+    place = found.get("place", "")
+    if not isinstance(found.get("backbone", {}), dict) or not isinstance(place, str) or "\0" in place:
+        raise WeightsError("the manifest is damaged: it does not say its backbone or its place", where=str(path))
     return found
+
+
+def _require_comparable(folder: Path) -> None:
+    """Refuse a run whose results cannot be read before minutes are spent on repeating it."""
+    _metrics(folder)
+    _history(folder)
+    if absent := next((name for name in COMPARED if not (folder / name).is_file()), None):
+        raise WeightsError(f"{folder} holds no finished run: there is no {absent}", where=str(folder))
 
 
 def _surroundings(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,16 +101,16 @@ def _different(first: Path, second: Path) -> list[str]:
     if one != other:
         at = next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
         found.append(f"history.jsonl: from epoch {at + 1} on")
-    for name in ("model/model.safetensors", "predictions.parquet"):
-        if (first / name).read_bytes() != (second / name).read_bytes():
+    for name in COMPARED:
+        if file_digest(first / name) != file_digest(second / name):
             found.append(f"{name}: other bytes")
     return found
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "metrics.json").read_text("utf-8")))
+    return read_object(folder / "metrics.json")
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "history.jsonl").read_text("utf-8").splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    path = folder / "history.jsonl"
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in read_records(path)]

@@ -21,6 +21,8 @@ from tlcore.unfinished import LOCK
 __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 
 LONGEST_NAME = 100
+MODE = 0o775
+"""Whatever the umask allows: not everybody on the machine may write into a run."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are wide forms that some spreadsheets take for the same signs."""
 
@@ -60,14 +62,14 @@ class RunFolder:
             UsageError: no name was free.
         """
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
+            out.mkdir(MODE, parents=True, exist_ok=True)
             return cls(out)
         parent.mkdir(parents=True, exist_ok=True)
         stamp = started.strftime("%Y-%m-%dT%H-%M-%S")
         for attempt in range(1, 1000):
             folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
             with contextlib.suppress(FileExistsError):
-                folder.mkdir()
+                folder.mkdir(MODE)
                 return cls(folder)
         raise UsageError(f"too many runs in {parent} within one second")
 
@@ -100,8 +102,12 @@ class RunFolder:
         """Add one line of JSON to a file."""
         if not self.writes:
             return
-        with (self.path / name).open("a", encoding="utf-8") as file:
+        with open(self.path / name, "a", encoding="utf-8", opener=_not_for_everybody) as file:
             file.write(redacted(json.dumps(record, allow_nan=False)) + "\n")
+
+
+def _not_for_everybody(path: str, flags: int) -> int:
+    return os.open(path, flags, MODE & ~0o111)
 
 
 def csv_text(table: Table) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
-from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError
+from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
@@ -383,6 +383,12 @@ class _Run:
             self.files.write("history.jsonl", "")
             return None
         checkpoints.newest = Checkpoint(Path(told[0]), told[1])
+        if any(type(told[1].get(key)) is not int or told[1][key] < 0 for key in ("epoch", "batch")):
+            raise WeightsError(
+                "the checkpoint is damaged: it does not say where training stood",
+                where=told[0],
+                hint="remove its folder to go on from the checkpoint before it, or start a new run",
+            )
         history = finished_epochs(self.folder, told[1]["epoch"])
         self.files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
         self.warn(f"resumed at step {told[1]['step']} (epoch {told[1]['epoch'] + 1}, batch {told[1]['batch'] + 1})")

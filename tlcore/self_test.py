@@ -68,7 +68,7 @@ def require_same_outputs(folder: Path, recorded: Mapping[str, Any], backbone: Ba
         if not inputs:
             return
         expected = {name: torch.tensor(recorded[name], dtype=torch.float32) for name in ("features", "outputs")}
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(f"the self-test is damaged: {type(error).__name__}: {error}", where=str(folder)) from error
     try:
         found = _said(backbone, upper, inputs)
@@ -128,7 +128,7 @@ def _written(value: Any, folder: Path) -> dict[str, Any]:
 def _read(kept: Mapping[str, Any], folder: Path) -> Example:
     if "file" in kept:
         name = str(kept["file"])
-        if Path(name).name != name:
+        if Path(name).name != name or not (folder / name).is_file():
             raise ValueError(f"{name!r} is no file beside it")
         return Example(id=name, input=folder / name)
     if "base64" in kept:

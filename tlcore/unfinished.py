@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.errors import UsageError, WeightsError
+from tlcore.foreign_files import read_object, read_records
 from tlcore.publishing import publish_file
 
 __all__ = [
@@ -110,11 +111,13 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
         WeightsError: the file is damaged.
     """
     path = folder / BEGUN
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text("utf-8"))
-        if isinstance(found, dict):
+    with contextlib.suppress(WeightsError):
+        found = read_object(path)
+        paths = [found.get("place", ""), found.get("lock") or ""]
+        sound = all(isinstance(one, str) and "\0" not in one for one in paths)
+        if sound and isinstance(found.get("identity", {}), dict):
             return found
     raise WeightsError(f"{BEGUN} is damaged", where=str(path), hint="start a new run")
 
@@ -149,10 +152,9 @@ def finished_epochs(folder: Path, count: int) -> list[dict[str, Any]]:
     """
     path = folder / "history.jsonl"
     records: list[dict[str, Any]] = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text("utf-8").splitlines()[:count]:
-            records.append(dict(json.loads(line)))
-    if [record.get("epoch") for record in records] != list(range(1, count + 1)):
+    with contextlib.suppress(WeightsError):
+        records = read_records(path, count)
+    if len(records) != count or any(record.get("epoch") != n for n, record in enumerate(records, 1)):
         raise WeightsError(
             f"history.jsonl does not have the {count} epochs that the checkpoint has behind it",
             where=str(path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,11 +43,14 @@ class LockedFile:
     def fault(self) -> str | None:
         """Return why the file is not what was locked: absent, or changed; None where it is the same."""
         try:
-            if self.path.stat().st_size != self.size:
-                return f"changed: {self.path.stat().st_size:,} bytes, not {self.size:,}"
+            state = self.path.stat()
+            if not stat.S_ISREG(state.st_mode):
+                return "changed: it is no file"
+            if state.st_size != self.size:
+                return f"changed: {state.st_size:,} bytes, not {self.size:,}"
             found = file_digest(self.path)
-        except OSError as error:
-            return f"missing: {error.strerror}"
+        except (OSError, ValueError) as error:  # the latter: a NUL in its path
+            return f"missing: {error.strerror if isinstance(error, OSError) else error}"
         return None if found == self.sha256 else f"changed: SHA-256 {found[:16]}…, not {self.sha256[:16]}…"
 
 
@@ -87,9 +91,9 @@ def read_lock(path: Path) -> list[LockedFile]:
             LockedFile(Path(one["path"]), str(one["origin"]), int(one["size"]), str(one["sha256"]))
             for one in found["files"]
         ]
-    except (WeightsError, ValueError, KeyError, TypeError) as error:
+    except (WeightsError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise WeightsError(
-            f"{path.name} is no lock file: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
+            f"{path.name} is no lock file: {type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}",
             where=str(path),
             hint="write it again: `tl weights pull`",
         ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tlcore.errors import WeightsError
 from tlcore.foreign_files import once
@@ -41,6 +42,7 @@ __all__ = [
     "load_exactly",
     "read_tensors",
     "recorded_files",
+    "require_few_tensors",
     "require_fit",
     "without_network",
     "write_tensors",
@@ -51,6 +53,12 @@ HEADER_LIMIT = 16 * 2**20
 MOST_TENSORS = 100_000
 """The largest networks there are have some thousands."""
 SECONDS_TO_ANSWER = 5.0
+LONGEST_NAME = 1000
+MOST_DIMENSIONS = 32
+MOST_STEPS = 1_000_000
+"""Of the description of objects in a file of torch; a tensor takes about 20."""
+OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+"""How torch's files begin that are no archives."""
 OWN_FILE = "a file of your own"
 PACKAGE = "package "
 NOTHING_ELSE = ".nothing-else"
@@ -349,18 +357,32 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     import safetensors
     import safetensors.torch
 
-    header = _safetensors_header(path)
-    if len(header) > MOST_TENSORS:
-        raise WeightsError(f"refused: {path.name} holds {len(header):,} tensors", where=str(path))
+    header = require_few_tensors(path)
     for name, entry in header.items():
         _require_name(name, path)
         shape = entry.get("shape") if isinstance(entry, dict) else None
+        if name != "__metadata__" and isinstance(shape, list) and len(shape) > MOST_DIMENSIONS:
+            raise WeightsError(
+                f"refused: tensor {name!r} of {path.name} has {len(shape):,} dimensions", where=str(path)
+            )
         if name != "__metadata__" and isinstance(shape, list) and 0 in shape:
             raise WeightsError(f"refused: tensor {name!r} is empty", where=str(path))
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise WeightsError(f"refused: {path.name} is damaged: {error}", where=str(path)) from error
+        raise WeightsError(f"refused: {path.name} is damaged: {str(error)[:200]}", where=str(path)) from error
+
+
+def require_few_tensors(path: Path) -> dict[str, Any]:
+    """Return the header of a safetensors file, which the library reads without limits.
+
+    Raises:
+        WeightsError: it is none, or lists more tensors than any network has.
+    """
+    header = _safetensors_header(path)
+    if len(header) > MOST_TENSORS:
+        raise WeightsError(f"refused: {path.name} holds {len(header):,} tensors", where=str(path))
+    return header
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:
@@ -372,7 +394,8 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"refused: the header of {path.name} is damaged: {error}", where=str(path)) from error
+        reason = str(error)[:200]
+        raise WeightsError(f"refused: the header of {path.name} is damaged: {reason}", where=str(path)) from error
     if not isinstance(header, dict):
         raise WeightsError(f"refused: the header of {path.name} is damaged", where=str(path))
     return header
@@ -380,7 +403,13 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 
 def _require_name(name: str, path: Path) -> None:
     """Refuse what no network calls its tensors, since others make files or attributes of such names."""
-    if not name or not name.isprintable() or "\\" in name or name.startswith("/") or ".." in name.split("/"):
+    if (
+        not 0 < len(name) <= LONGEST_NAME
+        or not name.isprintable()
+        or "\\" in name
+        or name.startswith("/")
+        or ".." in name.split("/")
+    ):
         raise WeightsError(f"refused: {path.name} names a tensor {name[:60]!r}", where=str(path))
 
 
@@ -390,6 +419,8 @@ def _read_torch_archive(path: Path) -> dict[str, Tensor]:
     try:
         if zipfile.is_zipfile(path):
             _require_plain_members(path)
+        else:
+            _require_old_format(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (WeightsError, OSError, MemoryError):
         raise
@@ -409,9 +440,33 @@ def _read_torch_archive(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"refused: {path.name} is no table of named tensors", where=str(path))
     for name, tensor in tensors.items():
         _require_name(name, path)
-        if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_nested
+            or tensor.device.type != "cpu"
+            or tensor.dim() > MOST_DIMENSIONS
+        ):
             raise WeightsError(f"refused: tensor {name!r} of {path.name} is not dense", where=str(path))
     return dict(tensors)
+
+
+def _require_old_format(path: Path) -> None:
+    """Refuse what does not begin as torch wrote files before 2020: reading it would only cost memory."""
+    with path.open("rb") as file:
+        start = file.read(len(OLD_FORMAT))
+        if start != OLD_FORMAT:
+            raise WeightsError(f"refused: {path.name} is no file of torch", where=str(path))
+        for _ in range(3):  # version, machine, tensors; what comes behind are their values
+            _require_few_steps(file, path)
+
+
+def _require_few_steps(file: IO[bytes], path: Path) -> None:
+    """Refuse a description of objects with more steps than any network's tensors need: each costs memory."""
+    import pickletools
+
+    steps = sum(1 for _ in itertools.islice(pickletools.genops(file), MOST_STEPS + 1))
+    if steps > MOST_STEPS:
+        raise WeightsError(f"refused: {path.name} describes more objects than tensors need", where=str(path))
 
 
 def _require_plain_members(path: Path) -> None:
@@ -430,3 +485,8 @@ def _require_plain_members(path: Path) -> None:
             f"refused: {path.name} lists {len(members):,} members of {total:,} bytes, more than the file has",
             where=str(path),
         )
+    with zipfile.ZipFile(path) as archive:
+        for member in members:
+            if member.filename.endswith(".pkl"):
+                with archive.open(member) as file:
+                    _require_few_steps(file, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,9 @@ from tl_data import DatasetOptions
 from tl_data.paths import absent
 from tl_data.rows import require_possible_rows
 from tl_data.splits import Splits, examples_of_splits
-from tlcore import DataError, DataSource, Example, Problem, nearest
+from tlcore import DataError, DataSource, Example, Problem, WeightsError, nearest
 from tlcore.data.splitting import SPLIT_NAMES
+from tlcore.foreign_files import read_object
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -129,11 +129,21 @@ def _parquet(files: Sequence[Path]) -> Splits:
     _require_all_shards(files)
     parts: dict[str, list[Dataset]] = {}
     for file in files:
-        try:
+        if not file.is_file():
+            raise DataError(f"{file.name} is no file", where=str(file))
+        try:  # from ValueError on: what the file says of its columns
             require_possible_rows(file, parquet.read_metadata(file).num_rows)
             table = parquet.read_table(file, memory_map=True, partitioning=None)
             parts.setdefault(_split_in_name(file), []).append(Dataset(table))
-        except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:  # the last three: features
+        except (
+            pyarrow.ArrowException,
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise DataError(f"{file.name} is damaged: {reason_of(error)}", where=str(file)) from error
     found: dict[str, Dataset] = {}
     for split, tables in parts.items():
@@ -180,7 +190,6 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path.name} cannot be read: {error}", where=str(path)) from error
-    return found if isinstance(found, dict) else {}
+        return read_object(path)
+    except WeightsError as error:
+        raise DataError(error.what, where=str(path)) from error

@@ -19,7 +19,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
 from tl_text.augmentation import augmented
 from tl_text.checkpoint import Checkpoint, keep
-from tl_text.tokenizing import TextReader
+from tl_text.tokenizing import TextReader, require_usable
 from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, nearest
 from tlcore.randomness import derived_seed
 from tlcore.weights import require_fit
@@ -101,6 +101,7 @@ class Bert(Backbone):
         self._reader = TextReader(
             checkpoint.tokenizer, max_length=max_length, prefix=prefix, pad_id=config["pad_token_id"]
         )
+        require_usable(self._reader, config["vocab_size"], checkpoint.place)
         # What is saved is the network that there is, read as it was trained: a later run may take it as weights.
         self._kept = dataclasses.replace(
             checkpoint,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -36,8 +37,13 @@ CONFIG_KEYS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "pad_token_id": (int, 0),
 }
 """Keys of config.json that are read, with type and default; every other one is left where it is."""
+LEAST_POSITIONS = 3
+"""A text has a token between those that begin and end it."""
 LIMITS = {"vocab_size": 2_000_000, "hidden_size": 16_384, "num_hidden_layers": 200, "intermediate_size": 65_536,
-          "max_position_embeddings": 65_536, "num_attention_heads": 256, "type_vocab_size": 1024}  # fmt: skip
+          "max_position_embeddings": 65_536, "num_attention_heads": 256, "type_vocab_size": 1024,
+          "hidden_dropout_prob": 1, "attention_probs_dropout_prob": 1, "layer_norm_eps": 1}  # fmt: skip
+LEAST = {"vocab_size": 1, "hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 1,
+         "max_position_embeddings": LEAST_POSITIONS, "type_vocab_size": 1}  # fmt: skip
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
 MINILM_DIGEST = "85df2825c8dd0a6d4fa2c1269235991711e3ce590561b4c1b970ab8b530ee90e"
 """Of the tensors of sentence-transformers/all-MiniLM-L6-v2, fp32, whatever file they come in."""
@@ -46,6 +52,8 @@ SENTENCE_FILES = ("sentence_bert_config.json", "1_Pooling/config.json", PROMPTS)
 FILES = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json", *SENTENCE_FILES,
          "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # fmt: skip
 KEPT = "bert.json"
+LONGEST_PREFIX = 4096
+"""Characters; it is read anew with every text."""
 PADDING = 512
 """Rows of the table of words are often filled up to a multiple of a number, at most this one."""
 
@@ -116,15 +124,13 @@ def kept(folder: Path) -> Checkpoint:
     _require_own_tokenizer(tokenizer, config, folder)
     if vocabulary_digest(tokenizer) != about.get("vocabulary"):
         raise WeightsError("the tokenizer has other words than the network was trained with", where=str(folder))
-    return Checkpoint(
-        config,
-        tokenizer,
-        None,
-        str(folder),
-        about.get("pool"),
-        about.get("max_length"),
-        about.get("prefix"),
-    )
+    pool, max_length, prefix = (about.get(key) for key in ("pool", "max_length", "prefix"))
+    if pool not in (None, "mean", "max", "cls") or not (prefix is None or isinstance(prefix, str)):
+        raise WeightsError(f"{KEPT} is damaged: it does not say how a text is read", where=str(folder))
+    if max_length is not None and (type(max_length) is not int or max_length < LEAST_POSITIONS):
+        raise WeightsError(f"{KEPT} is damaged: max_length is {str(max_length)[:60]}", where=str(folder))
+    _require_short(prefix, folder)
+    return Checkpoint(config, tokenizer, None, str(folder), pool, max_length, prefix)
 
 
 def _of_run(model: Path) -> Checkpoint:
@@ -176,6 +182,8 @@ def _read(folder: Path, files: dict[str, Path]) -> Checkpoint:
             where=str(folder),
             hint="the file belongs to another network; take it away, or bring its own",
         )
+    prefix = _prefix(read_object(files[PROMPTS])) if PROMPTS in files else None
+    _require_short(prefix, folder)
     return Checkpoint(
         config,
         tokenizer,
@@ -183,7 +191,7 @@ def _read(folder: Path, files: dict[str, Path]) -> Checkpoint:
         str(folder),
         pool=_pool(read_object(files["1_Pooling/config.json"])) if "1_Pooling/config.json" in files else None,
         max_length=max_length if isinstance(max_length, int) and max_length > 2 else None,
-        prefix=_prefix(read_object(files[PROMPTS])) if PROMPTS in files else None,
+        prefix=prefix,
     )
 
 
@@ -205,7 +213,9 @@ def _require_own_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any], fold
 def _config(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return the allowed keys of a configuration: it may name code to run, and none of that is read."""
     if given.get("model_type", "bert") != "bert":
-        raise WeightsError(f"this is a {given['model_type']!r} checkpoint, not a BertModel", where=str(path))
+        raise WeightsError(
+            f"this is a {reprlib.repr(given['model_type'])} checkpoint, not a BertModel", where=str(path)
+        )
     if given.get("position_embedding_type", "absolute") != "absolute" or given.get("is_decoder") is True:
         raise WeightsError("only encoders with absolute positions are supported", where=str(path))
     config: dict[str, Any] = {}
@@ -214,14 +224,19 @@ def _config(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if key == "pad_token_id" and value is None:
             value = 0
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise WeightsError(f"refused: {key} is {value!r}", where=str(path))
-        if isinstance(value, (int, float)) and not 0 <= value <= LIMITS.get(key, 10**7):
-            raise WeightsError(f"refused: {key} is {value}", where=str(path))
+            raise WeightsError(f"refused: {key} is {reprlib.repr(value)}", where=str(path))
+        if isinstance(value, (int, float)) and not LEAST.get(key, 0) <= value <= LIMITS.get(key, 10**7):
+            raise WeightsError(f"refused: {key} is {reprlib.repr(value)}", where=str(path))
         config[key] = value
     if config["hidden_act"] not in ACTIVATIONS:
-        raise WeightsError(f"refused: hidden_act is {config['hidden_act']!r}", where=str(path))
+        raise WeightsError(f"refused: hidden_act is {reprlib.repr(config['hidden_act'])}", where=str(path))
     if not config["num_attention_heads"] or config["hidden_size"] % config["num_attention_heads"]:
         raise WeightsError("refused: hidden_size is no multiple of num_attention_heads", where=str(path))
+    if config["pad_token_id"] >= config["vocab_size"]:
+        raise WeightsError(
+            f"refused: pad_token_id is {config['pad_token_id']}, the network knows {config['vocab_size']} words",
+            where=str(path),
+        )
     return config
 
 
@@ -304,6 +319,11 @@ def _prefix(config: Mapping[str, Any]) -> str | None:
     prompts, default = config.get("prompts"), config.get("default_prompt_name")
     prefix = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     return prefix if isinstance(prefix, str) else None
+
+
+def _require_short(prefix: str | None, folder: Path) -> None:
+    if prefix is not None and len(prefix) > LONGEST_PREFIX:
+        raise WeightsError(f"refused: the prompt before each text has {len(prefix):,} characters", where=str(folder))
 
 
 def write_tiny(folder: Path) -> None:

@@ -126,7 +126,7 @@ class PicturePreparation:
             mean, std = _triple(kept["mean"]), _triple(kept["std"])
             scale = _triple(kept["scale"]["mean"]), _triple(kept["scale"]["std"])
             margin = float(kept["margin"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WeightsError(f"the kept preparation is damaged: {type(error).__name__}: {error}") from error
         sound = all(0 < value < 10 for value in (*std, *scale[1]))
         if not sound or not 1 <= margin <= 2:

@@ -180,7 +180,7 @@ def _tell(one: Outlook) -> None:
 
 
 def _line(about: Any) -> str:
-    stages = about.get("stages") or []
+    stages = about.get("stages") if isinstance(about.get("stages"), list) else []
     if about.get("pooled"):
         return "pooled features"
     return str(stages[-1]) if stages else "inputs"

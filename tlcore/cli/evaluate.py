@@ -12,6 +12,7 @@ import typer
 
 from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, WeightsError
+from tlcore.foreign_files import read_object
 
 if TYPE_CHECKING:
     from tlcore.recipe import Recipe
@@ -117,9 +118,9 @@ def _with_data(recipe: Recipe, overrides: list[str], registry: Registry) -> Reci
 
 def _manifest(run: Path) -> dict[str, Any]:
     for folder in (run, run.parent):
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads((folder / "manifest.json").read_text("utf-8"))
-            if isinstance(found, dict) and "backbone" in found:
+        with contextlib.suppress(WeightsError):
+            found = read_object(folder / "manifest.json")
+            if isinstance(found.get("backbone"), dict):
                 return found
     raise WeightsError(
         f"{run} has no manifest.json that can be read", hint="give the folder of the run, not a copy of its model alone"

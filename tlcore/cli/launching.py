@@ -79,7 +79,8 @@ class _Launch:
             self._said.append(tempfile.TemporaryFile())  # noqa: SIM115 - closed on leaving
             self._members.append(
                 subprocess.Popen(  # noqa: S603 - this program's own command line
-                    [sys.executable, "-m", "tlcore.cli", *words],
+                    # -P: a file of the working directory that is called like a module is none
+                    [sys.executable, "-P", "-m", "tlcore.cli", *words],
                     env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                     stdout=None if rank == 0 else subprocess.DEVNULL,
                     stderr=None if rank == 0 else self._said[rank],

@@ -42,7 +42,8 @@ def runs(
 
 def _record(run: StoredRun) -> dict[str, Any]:
     names = ("folder", "name", "status", "started", "task", "data", "backbone", "adapter", "seconds")
-    test = {key: value for key, value in run.metrics.get("test", {}).items() if isinstance(value, (int, float))}
+    found = run.metrics.get("test")
+    test = {key: one for key, one in found.items() if isinstance(one, (int, float))} if isinstance(found, dict) else {}
     return {name: run.value(name) for name in names} | {"selection": run.chief, "test": test}
 
 

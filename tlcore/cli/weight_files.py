@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.cli.layout import harmless
-from tlcore.errors import RecipeWarning, UsageError
+from tlcore.errors import RecipeWarning, UsageError, WeightsError
+from tlcore.foreign_files import read_object
 
 if TYPE_CHECKING:
     from tlcore.recipe import Recipe
@@ -101,10 +102,9 @@ def _digests(paths: Sequence[Path]) -> dict[Path, str]:
     from tlcore.weights import cache_folder, file_digest
 
     store = cache_folder() / DIGESTS
-    try:
-        before: dict[str, Any] = dict(json.loads(store.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        before = {}
+    before: dict[str, Any] = {}
+    with contextlib.suppress(WeightsError):
+        before = read_object(store)
     after: dict[str, Any] = {}
     for path in paths:
         state = path.stat()

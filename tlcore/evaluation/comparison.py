@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,11 +129,23 @@ def _predictions(folder: Path) -> dict[str, tuple[Any, Any]]:
 
     path = folder / "predictions.parquet"
     try:
-        table = parquet.read_table(path, columns=["id", "split", "label", "prediction"]).to_pydict()
-    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        if not path.is_file() or parquet.read_metadata(path).num_rows > path.stat().st_size:
+            raise ValueError("it is no table of predictions")
+        table = parquet.read_table(path, columns=["id", "split", "label", "prediction"], partitioning=None).to_pydict()
+    except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {type(error).__name__}", hint="evaluate the run again") from error
-    rows = zip(table["id"], table["split"], table["label"], table["prediction"], strict=True)
-    return {id_: (label, prediction) for id_, split, label, prediction in rows if split == "test"}
+    rows = [row for row in zip(*table.values(), strict=True) if row[1] == "test"]
+    for id_, _, label, prediction in rows:
+        if not isinstance(id_, str) or not _is_answer(label) or not _is_answer(prediction):
+            raise DataError(f"{path} holds something else than predictions", where=reprlib.repr(id_))
+    return {id_: (label, prediction) for id_, _, label, prediction in rows}
+
+
+def _is_answer(value: Any) -> bool:
+    """Say whether this is what a task may have predicted: a class, a number, or names of labels."""
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(one, str) for one in value)
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _common_ids(runs: Sequence[StoredRun], tables: Sequence[Mapping[str, Any]], shared: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlcore.errors import UsageError, nearest
+from tlcore.errors import UsageError, WeightsError, nearest
+from tlcore.foreign_files import read_object
 from tlcore.unfinished import BEGUN
 
 __all__ = ["StoredRun", "matches", "sorted_by", "stored_runs"]
 
 DEEPEST = 3
+FOREVER = 1e12
 COLUMNS = ("name", "folder", "started", "status", "seconds", "task", "backbone", "adapter", "data", "score")
 CONDITION = re.compile(r"(?P<key>[\w.\- ]+?)\s*(?P<sign>>=|<=|!=|=|>|<)\s*(?P<value>.*)")
 
@@ -33,7 +34,7 @@ class StoredRun:
     @property
     def chief(self) -> str | None:
         """The metric that chose the best epoch."""
-        found = self.metrics.get("selection", {}).get("metric")
+        found = _section(self.metrics, "selection").get("metric")
         return found if isinstance(found, str) else None
 
     def value(self, key: str) -> Any:
@@ -43,14 +44,14 @@ class StoredRun:
             "folder": str(self.folder),
             "started": self.manifest.get("started"),
             "status": self.fault or "finished",
-            "seconds": sum(self.manifest.get("seconds", {}).values()) if self.manifest else None,
-            **{part: _short(self.recipe.get(part, {}).get("name")) for part in ("task", "backbone", "adapter")},
-            "data": _short(self.recipe.get("data", {}).get("source")),
-            "score": self.metrics.get("test", {}).get(self.chief or ""),
+            "seconds": self._seconds() if self.manifest else None,
+            **{part: _short(_section(self.recipe, part).get("name")) for part in ("task", "backbone", "adapter")},
+            "data": _short(_section(self.recipe, "data").get("source")),
+            "score": _section(self.metrics, "test").get(self.chief or ""),
         }
         if key in own:
             return own[key]
-        test = self.metrics.get("test", {})
+        test = _section(self.metrics, "test")
         if key in test:
             return test[key]
         for section in (self.metrics, self.recipe, self.manifest):
@@ -60,6 +61,10 @@ class StoredRun:
             if found is not None:
                 return found
         return None
+
+    def _seconds(self) -> float:
+        phases = _section(self.manifest, "seconds").values()
+        return sum(one for one in phases if isinstance(one, (int, float)) and 0 <= one < FOREVER)
 
 
 def stored_runs(folder: Path) -> Iterator[StoredRun]:
@@ -110,7 +115,7 @@ def sorted_by(runs: list[StoredRun], key: str) -> list[StoredRun]:
     falling, name = key.startswith("-"), key.lstrip("-")
     known = [(run, run.value(name)) for run in runs]
     if name not in COLUMNS and all(value is None for _, value in known):
-        names = {word for run in runs for word in run.metrics.get("test", {})} | set(COLUMNS)
+        names = {word for run in runs for word in _section(run.metrics, "test")} | set(COLUMNS)
         meant = nearest(name, names)
         raise UsageError(
             f"--sort: no run has {name!r}", hint=f"did you mean {meant!r}?" if meant else "a metric, or a recipe's key"
@@ -143,12 +148,9 @@ def _stored(folder: Path) -> StoredRun:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            return StoredRun(folder, fault=f"damaged: {name}: {type(error).__name__}")
-        if not isinstance(found, dict):
-            return StoredRun(folder, fault=f"damaged: {name} is no JSON object")
-        files[name] = found
+            files[name] = read_object(path)
+        except WeightsError as error:
+            return StoredRun(folder, fault=f"damaged: {error.what}")
     recipe = files.get("model/artifact.json", {}).get("recipe")
     about = {
         "recipe": recipe if isinstance(recipe, dict) else {"name": folder.parent.name},
@@ -168,10 +170,15 @@ def _short(name: Any) -> str | None:
     return str(name).rsplit("/", 1)[-1] if name is not None else None
 
 
+def _section(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = record.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

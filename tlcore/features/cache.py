@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcore.errors import UsageError
+from tlcore.errors import UsageError, WeightsError
 from tlcore.features.shards import DamagedShard, open_shard, shard_files, shard_keys
 from tlcore.features.store import ABOUT
+from tlcore.foreign_files import read_object
 from tlcore.weights import cache_folder
 
 __all__ = ["Entry", "bytes_of", "entries", "evict", "limit_bytes", "store_root", "verify"]
@@ -151,7 +151,6 @@ def _status(path: Path) -> os.stat_result | None:
 
 def _about(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / ABOUT).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_object(folder / ABOUT)
+    except WeightsError:
         return {}
-    return about if isinstance(about, dict) else {}

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import State
+from tlcore.errors import WeightsError
 from tlcore.publishing import publish_file
-from tlcore.weights import file_digest
+from tlcore.weights import file_digest, require_few_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -165,14 +166,19 @@ def open_shard(path: Path) -> Shard:
     import torch
     from safetensors import SafetensorError, safe_open
 
+    _require_file(path)
     if file_digest(path) != path.name.removesuffix(SUFFIX):
         raise DamagedShard(f"{path.name} was changed since it was written")
     try:
+        require_few_tensors(path)
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             about: dict[str, Any] = file.metadata() or {}
         ragged, made_on = tuple(json.loads(about["ragged"])), about["made_on"]
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        _require_alike(tensors, ragged)
+    except WeightsError as error:
+        raise DamagedShard(f"{path.name}: {error.what}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
     starts = None
     if LENGTHS in tensors:
@@ -198,11 +204,44 @@ def shard_keys(path: Path) -> list[bytes]:
     """
     from safetensors import SafetensorError, safe_open
 
+    _require_file(path)
     try:
+        require_few_tensors(path)
         with safe_open(path, "pt") as file:
             return _split(file.get_tensor(KEYS))
-    except SafetensorError as error:
+    except WeightsError as error:
+        raise DamagedShard(f"{path.name}: {error.what}") from error
+    except (SafetensorError, TypeError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise DamagedShard(f"{path.name} is no file") if os.path.lexists(path) else FileNotFoundError(str(path))
+
+
+def _require_alike(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
+    """Refuse tensors that do not have the rows that the keys say.
+
+    Raises:
+        ValueError: the message says which.
+    """
+    import torch
+
+    keys, lengths = tensors[KEYS], tensors.get(LENGTHS)
+    if keys.dtype != torch.uint8 or keys.dim() != 2 or keys.shape[1] != KEY_BYTES:
+        raise ValueError(f"its keys are {keys.dtype} of {list(keys.shape)}")
+    if (lengths is not None) != bool(ragged):
+        raise ValueError("it does not say how long its rows are")
+    places = len(keys)
+    if lengths is not None:
+        if lengths.dtype != torch.int64 or lengths.shape != (len(keys),) or bool((lengths < 0).any()):
+            raise ValueError("the lengths of its rows are none")
+        places = int(lengths.sum())
+    for name in tensors.keys() - {KEYS, LENGTHS}:
+        wanted = places if name.removeprefix(COLUMN) in ragged else len(keys)
+        if not tensors[name].dim() or len(tensors[name]) != wanted:
+            raise ValueError(f"{name} does not have {wanted} rows")
 
 
 def _split(keys: Tensor) -> list[bytes]:

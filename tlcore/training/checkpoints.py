@@ -7,7 +7,6 @@ only afterwards. Nothing that was drawn by chance is in it: order, dropout and a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import ResourceError, WeightsError
-from tlcore.publishing import publish_folder, verify_folder
+from tlcore.foreign_files import read_object
+from tlcore.publishing import MANIFEST, publish_folder, verify_folder
 from tlcore.weights import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -166,6 +166,9 @@ def _link(source: Path, path: Path) -> None:
 
 
 def _position(folder: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return dict(json.loads((folder / "manifest.json").read_text("utf-8"))["position"])
-    raise WeightsError("it has no readable manifest")
+    position = read_object(folder / MANIFEST).get("position")
+    if not isinstance(position, dict):
+        raise WeightsError(f"its {MANIFEST} does not say where training stood")
+    if type(position.get("step")) is not int or position["step"] < 0:
+        raise WeightsError(f"its {MANIFEST} does not say at which step training stood")
+    return position

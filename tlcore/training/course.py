@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tlcore.errors import Interrupted, UsageError
+from tlcore.errors import Interrupted, UsageError, WeightsError
 from tlcore.features.gathering import Gathered
 from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
 from tlcore.training.schedules import Schedule
@@ -62,7 +62,22 @@ class Course:
         self._written = time.monotonic()
 
     def go_on(self, begun: Begun) -> None:
-        """Take over from an earlier process."""
+        """Take over from an earlier process.
+
+        Raises:
+            UsageError: it stands within an epoch, which has another number of steps now.
+            WeightsError: the checkpoint holds something else than a training of this recipe leaves.
+        """
+        try:
+            self._take_over(begun)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+            raise WeightsError(
+                f"the checkpoint is damaged: {type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}",
+                where=str(begun.checkpoint.folder),
+                hint="remove its folder to go on from the checkpoint before it, or start a new run",
+            ) from error
+
+    def _take_over(self, begun: Begun) -> None:
         self._standing.restore(begun.checkpoint)
         kept = begun.checkpoint.position
         self.position = Position(int(kept["epoch"]), int(kept["batch"]), float(kept["loss"]))
@@ -72,6 +87,8 @@ class Course:
                 where=str(begun.checkpoint.folder),
                 hint="start a new run; only a checkpoint at the end of an epoch can go on with other data",
             )
+        if not 0 <= kept["batch"] <= self._steps or not 0 <= kept["best_epoch"] <= len(begun.history):
+            raise ValueError(f"it stands at batch {kept['batch']}, with epoch {kept['best_epoch']} the best")
         self.result = Training([dict(record) for record in begun.history], int(kept["best_epoch"]), kept["best_score"])
         if self.result.best_epoch == 0:
             self.result.best_score = float("nan")

@@ -229,7 +229,7 @@ class Trainer:
             ResourceError: a checkpoint could not be written.
         """
         if begun is not None:
-            self.lr = float(begun.checkpoint.position["lr"])
+            self.lr = _rate_of(begun.checkpoint)
         course = self._course(train, checkpoints, found or {}, stopping)
         if begun is not None:
             course.go_on(begun)
@@ -492,3 +492,14 @@ class Trainer:
 
     def _improves(self, score: float, best: float) -> bool:
         return score > best if self.task.selection.higher_is_better else score < best
+
+
+def _rate_of(checkpoint: Checkpoint) -> float:
+    rate = checkpoint.position.get("lr")
+    if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise WeightsError(
+            "the checkpoint is damaged: it does not say its learning rate",
+            where=str(checkpoint.folder),
+            hint="remove its folder to go on from the checkpoint before it, or start a new run",
+        )
+    return float(rate)

@@ -146,8 +146,19 @@ def _join(
         parameter, _, name = key.partition("/")
         state.setdefault(int(parameter), {})[name] = value
     whole = optimizer.state_dict()
-    if state.keys() - {number for group in whole["param_groups"] for number in group["params"]}:
+    numbers = [number for group in whole["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    shapes = {number: parameter.shape for number, parameter in zip(numbers, parameters, strict=True)}
+    if state.keys() - shapes.keys():
         raise WeightsError("the checkpoint's optimizer has parameters that are not trained here", where=where)
+    if spoiled := next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None):
+        raise WeightsError(f"the checkpoint's optimizer is not finite: {spoiled}", where=where)
+    for number, values in state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != shapes[number]:
+                raise WeightsError(
+                    f"the checkpoint's optimizer has {name} of another shape: {list(value.shape)}", where=where
+                )
     optimizer.load_state_dict({**whole, "state": state})
 
 
