@@ -54,3 +54,10 @@ def test_calibration_counts_every_example_once():
     ece, bins = calibration(confidence, numpy.array([False, False, True, False, True]))
     assert sum(row[2] for row in bins) == 5
     assert ece == pytest.approx((1e-9 + 0.01) / 5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_confidence_that_is_not_finite_is_refused(value):
+    """Counted by numpy it would be written beyond the end of an array."""
+    with pytest.raises(ValueError, match="not finite"):
+        calibration(numpy.array([0.5, value]), numpy.array([True, False]))

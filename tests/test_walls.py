@@ -23,6 +23,7 @@ BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"
 ORDER = (
     "redaction",
     "errors",
+    "disk",
     "floors",
     "notes",
     "foreign_files",

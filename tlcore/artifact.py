@@ -64,11 +64,16 @@ class Model:
     def outputs(
         self, examples: Sequence[Example], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> tuple[Tensor, list[Problem]]:
-        """Return what the head gives for the examples that can be read, (N, outputs) in their order, and the others."""
+        """Return what the head gives for the examples that can be read, (N, outputs) in their order, and the others.
+
+        Raises:
+            NumericError: one is not finite.
+        """
         import torch
 
         from tlcore.features.frozen import FrozenPart, Wanted, prepared
         from tlcore.training.inference import streamed
+        from tlcore.training.nonfinite import require_finite_outputs
 
         reasons: dict[int, str] = {}
         wanted = [Wanted(str(place).encode(), example.id, example) for place, example in enumerate(examples)]
@@ -85,7 +90,9 @@ class Model:
         problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
         if not found:
             return torch.empty(0, self.task.outputs), problems
-        return torch.stack([found[place] for place in sorted(found)]), problems
+        outputs = torch.stack([found[place] for place in sorted(found)])
+        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._upper.parts())
+        return outputs, problems
 
 
 def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
+from tlcore.disk import NO_SPACE, room
 from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
 from tlcore.notes import note, noted
@@ -204,6 +205,15 @@ class _Run:
                 raise self._told_how_to_go_on(Interrupted("interrupted")) from None
             except (Interrupted, LostError, ResourceError) as error:
                 raise self._told_how_to_go_on(error) from error
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                full = ResourceError(
+                    f"no space left on the disk: {error.filename or 'a file of the run'} cannot be written",
+                    where=room(self.folder),
+                    hint="free some space first",
+                )
+                raise self._told_how_to_go_on(full) from error
             finally:
                 if self.team.leads:
                     shutil.rmtree(self.folder / "features", ignore_errors=True)

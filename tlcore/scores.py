@@ -111,9 +111,14 @@ def calibration(confidence: Floats, right: NDArray[numpy.bool_]) -> tuple[float,
     """Return the expected calibration error, and for each bin its bounds, count, mean confidence and accuracy.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3; 15 bins of equal width.
+
+    Raises:
+        ValueError: a confidence that is not finite, which numpy would count in memory that is not its own.
     """
     import numpy
 
+    if not numpy.isfinite(confidence).all():
+        raise ValueError("a confidence is not finite")
     place = numpy.clip(numpy.ceil(confidence * BINS), 1, BINS).astype(int) - 1
     counts = numpy.bincount(place, minlength=BINS)
     sure = numpy.bincount(place, confidence, minlength=BINS)

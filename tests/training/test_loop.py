@@ -1,5 +1,6 @@
 """The loop: order and dropout from the position alone, frozen stays frozen, nothing non-finite reaches the weights."""
 
+import contextlib
 import dataclasses
 import re
 
@@ -429,3 +430,28 @@ def test_a_solved_head_is_logistic_regression(tmp_path):
     expected = torch.from_numpy(by_hand.predict_proba(others)).float()
     assert torch.allclose(ours, expected, atol=5e-3)
     assert [record["train"]["l2"] for record in result.history] == list(PENALTIES)
+
+
+@pytest.mark.parametrize("lr", [1e10, 1e30, 1e38])
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_a_last_step_whose_weights_overflow_is_noticed_before_it_is_scored_or_kept(tmp_path, lr, ema):
+    """The gradients of such a step are finite, and no step follows whose loss would tell."""
+    one, train = trainer(epochs=1, batch_size=20, lr=lr, ema=ema, optimizer=Choice("sgd", SGD(momentum=0.9)))
+    one.fit_standardisation(train)
+    kept = []
+    with contextlib.suppress(NumericError):
+        one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "c"), lambda *told: kept.append(told))
+    written = list((tmp_path / "c").glob("*/*.safetensors"))
+    assert bool(kept) == bool(written)
+    for file in written:
+        assert all(bool(value.isfinite().all()) for value in load_file(file).values())
+
+
+def test_outputs_that_are_not_finite_are_refused_with_their_examples(tmp_path):
+    one, train = trainer()
+    one.fit_standardisation(train)
+    with torch.no_grad():
+        one.bare.head.weight.fill_(float("inf"))
+    with pytest.raises(NumericError, match="cannot be scored") as caught:
+        one.scores(train[:3])
+    assert caught.value.where == "examples: train0, train1, train2\nthe first weight that is not finite: head.weight"

@@ -29,8 +29,8 @@ SHOWN_DIGITS = 12
 def list_(json_: Json = False) -> None:
     """List what is stored: network, line, precision, how many states, how large, and when it was last used."""
     from tlcore.cli.layout import columns
+    from tlcore.disk import readable_bytes
     from tlcore.features.cache import entries, limit_bytes, store_root
-    from tlcore.features.first_pass import readable_bytes
 
     root = store_root()
     found = entries(root)
@@ -130,9 +130,9 @@ def prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
 ) -> None:
     """Remove stored states: beyond the limit, or as the options say. Runs that read them go on."""
+    from tlcore.disk import readable_bytes
     from tlcore.errors import UsageError
     from tlcore.features.cache import bytes_of, evict, limit_bytes, store_root
-    from tlcore.features.first_pass import readable_bytes
 
     if everything and (to is not None or older_than is not None):
         raise UsageError("--all leaves nothing for --to or --older-than", hint="give one of them")

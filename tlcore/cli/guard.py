@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from tlcore.cli.invocation import Invocation
 from tlcore.cli.layout import harmless
+from tlcore.disk import NO_SPACE
 from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
 from tlcore.redaction import redacted
 
@@ -26,7 +27,6 @@ OUT_OF_MEMORY = (
     "_STATUS_ALLOC_FAILED",
 )
 """How torch says it, as errors of its own."""
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlcore.contracts import Backbone, Example, Problem, State
+from tlcore.disk import free_bytes, readable_bytes
 from tlcore.errors import ResourceError
 from tlcore.features.claims import claimed
 from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
 from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
-from tlcore.features.store import FeatureStore, free_bytes
+from tlcore.features.store import FeatureStore
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
 from tlcore.notes import note
@@ -25,7 +26,7 @@ from tlcore.processes import talking
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Below", "FirstPass", "Storing", "first_pass", "made_on", "readable_bytes"]
+__all__ = ["Below", "FirstPass", "Storing", "first_pass", "made_on"]
 
 FREE_SHARE = 0.9
 """More than this share of the free disk is never filled."""
@@ -326,12 +327,3 @@ def _written_per_second(folder: Path) -> float:
         file.flush()
         os.fsync(file.fileno())
     return PROBE_BYTES / (time.perf_counter() - began)
-
-
-def readable_bytes(count: float) -> str:
-    """Return a number of bytes for people, such as ``1.5 GB``."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcore.contracts import State
+from tlcore.disk import room
 from tlcore.errors import ResourceError
 from tlcore.features.batching import stacked
 from tlcore.features.keys import Namespace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ABOUT", "FeatureStore", "folder_of", "free_bytes"]
+__all__ = ["ABOUT", "FeatureStore", "folder_of"]
 
 ABOUT = "about.json"
 DIGITS = 32
@@ -132,7 +132,7 @@ class FeatureStore:
         except OSError as error:
             raise ResourceError(
                 f"the feature store cannot be written: {error.strerror or error}",
-                where=str(self.folder),
+                where=room(self.folder, self._writer.size),
                 hint="free some space (`tl cache prune`), name another place by TL_CACHE, or use features.store: never",
             ) from error
 
@@ -182,11 +182,3 @@ def _gathered(name: str, known: Sequence[Shard], shards: NDArray[numpy.int64], r
         (at,) = numpy.nonzero(shards == shard)
         found[torch.from_numpy(at)] = source[torch.from_numpy(rows[at])]
     return found
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how much the disk that a folder is or will be on can still take."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore.disk import room
 from tlcore.errors import ResourceError, WeightsError
 from tlcore.foreign_files import read_object
 from tlcore.publishing import MANIFEST, publish_folder, verify_folder
@@ -88,8 +89,8 @@ class Checkpoints:
             kept = f"; that of step {before.step} is valid" if before is not None else ""
             raise ResourceError(
                 f"the checkpoint of step {position['step']} cannot be written: {error.strerror or error}{kept}",
-                where=str(self.folder),
-                hint="free some space, then go on with `tl run --resume`",
+                where=room(self.folder, _bytes(parts)),
+                hint="free some space first",
             ) from error
         self.newest = found
         with contextlib.suppress(OSError):  # what cannot be swept now is swept with the next one
@@ -156,6 +157,11 @@ def _fill(
         else:
             tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
             write_tensors(path, tensors, {"step": str(position["step"])})
+
+
+def _bytes(parts: Mapping[str, Mapping[str, Tensor] | str]) -> int:
+    """Return how much is written anew; the rest is linked."""
+    return sum(tensor.nbytes for part in parts.values() if not isinstance(part, str) for tensor in part.values())
 
 
 def _link(source: Path, path: Path) -> None:

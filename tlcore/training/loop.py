@@ -29,6 +29,7 @@ from tlcore.training.head_solver import PENALTIES, solve_head
 from tlcore.training.inference import by_length, in_batches, moved, outputs_of
 from tlcore.training.lr_range import LearningRateRange, range_test
 from tlcore.training.network import Upper
+from tlcore.training.nonfinite import require_finite_outputs
 from tlcore.training.optimizers import optimizer_for
 from tlcore.training.schedules import Schedule
 from tlcore.training.standing import BEST, Begun, Standing, Training
@@ -363,13 +364,19 @@ class Trainer:
             torch.set_num_threads(count)
 
     def outputs(self, examples: Sequence[Example]) -> Tensor:
-        """Return the outputs (N, outputs) for examples in their order, fp32 on the CPU."""
+        """Return the outputs (N, outputs) for examples in their order, fp32 on the CPU.
+
+        Raises:
+            NumericError: one is not finite.
+        """
 
         def compute(ids: Sequence[str]) -> Tensor:
             return outputs_of(self.upper, self.reader, ids, self.accelerator)
 
         ids = [example.id for example in examples]
-        return self.team.joined(ids, compute) if self.bare.passed else compute(ids)
+        outputs = self.team.joined(ids, compute) if self.bare.passed else compute(ids)
+        require_finite_outputs(outputs, ids, self.bare.parts())
+        return outputs
 
     def scores(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return the task's metrics on these examples."""

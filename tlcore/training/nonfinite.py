@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Found", "Watch", "spoilt", "watched", "weight_not_finite"]
+from tlcore.errors import NumericError
+
+__all__ = ["Found", "Watch", "require_finite_outputs", "spoilt", "watched", "weight_not_finite"]
+
+EXAMPLES_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,26 @@ def weight_not_finite(parts: Mapping[str, nn.Module]) -> str | None:
             if spoilt(buffer):
                 return name
     return None
+
+
+def require_finite_outputs(outputs: Tensor, ids: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
+    """Refuse outputs (N, …) that are not finite before a task scores or decodes them.
+
+    A step whose loss and gradients are finite can still leave weights that overflow: this is where that shows.
+
+    Raises:
+        NumericError: it names the examples, and the weight if one is not finite.
+    """
+    if bool(torch.isfinite(outputs).all()):
+        return
+    bad = [ids[row] for row in _found("", outputs).bad]
+    named = ", ".join(bad[:EXAMPLES_NAMED]) + (f" and {len(bad) - EXAMPLES_NAMED} more" if bad[EXAMPLES_NAMED:] else "")
+    weight = weight_not_finite(parts)
+    raise NumericError(
+        "what the network gives is not finite, so it cannot be scored",
+        where=f"examples: {named}" + (f"\nthe first weight that is not finite: {weight}" if weight else ""),
+        hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
+    )
 
 
 def spoilt(values: Tensor) -> bool:

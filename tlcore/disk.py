@@ -1,0 +1,35 @@
+"""How much room there is on a disk, and in which words that is told. Only the standard library is imported here."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["NO_SPACE", "free_bytes", "readable_bytes", "room"]
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""How an OSError says that a disk, or a user's share of it, is full."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much the disk that a folder is or will be on can still take."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def room(folder: Path, needed: int | None = None) -> str:
+    """Return how much is free where, for an error, with how many bytes are needed if that is known."""
+    wanted = f"{readable_bytes(needed)} are needed, " if needed is not None else ""
+    return f"{folder}: {wanted}{readable_bytes(free_bytes(folder.absolute()))} are free there"
+
+
+def readable_bytes(count: float) -> str:
+    """Return a number of bytes for people, such as ``1.5 GB``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
