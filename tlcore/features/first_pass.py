@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tlcore.contracts import Backbone, Example, Problem, State
 from tlcore.errors import ResourceError
+from tlcore.features.batching import length_of
 from tlcore.features.claims import claimed
 from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
-from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
+from tlcore.features.readers import FreshStates, Identities, Measured, RecomputedStates, StateReader, StoredStates
 from tlcore.features.store import FeatureStore, free_bytes
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
@@ -125,6 +126,7 @@ class _Pass:
         self._unreadable: dict[bytes, str] = {}
         self._computed = 0
         self._store = FeatureStore(storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell)
+        self._measured = Measured(self._identities, self._store)
 
     def run(self) -> FirstPass:
         keys = {one.key for one in self._all()}
@@ -262,8 +264,8 @@ class _Pass:
             )
 
     def _check(self, keys: set[bytes]) -> None:
-        for _ in self._prepared(self._those(keys), len(keys)):
-            pass
+        for one, row, ragged in self._prepared(self._those(keys), len(keys)):
+            self._measured.note(one.key, length_of(row, ragged))
 
     def _prepared(self, wanted: Iterable[Wanted], total: int) -> Iterator[tuple[Wanted, State, list[str]]]:
         threads = preparing_threads(self._accelerator)
@@ -279,12 +281,15 @@ class _Pass:
                 problems[one.name] = Problem(one.name, self._unreadable[one.key])
         reader: StateReader
         if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
-            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers)
+            # Augmented versions have other lengths, stored or not.
+            measured = self._measured if self._views_at_bottom is None else None
+            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers, measured)
         elif kind is StoredStates:
             reader = StoredStates(self._store, self._examples, self._identities)
         else:
             frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-            reader = RecomputedStates(frozen, self._examples, self._identities)
+            measured = self._measured if self._line < len(self._backbone.stages) else None
+            reader = RecomputedStates(frozen, self._examples, self._identities, measured)
         counted = bool(self._line)
         return FirstPass(
             reader,

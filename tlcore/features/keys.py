@@ -16,7 +16,7 @@ from tlcore.contracts import Backbone, View
 
 __all__ = ["Namespace", "namespace_of", "state_key", "versions_of"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised when shards, batch shapes or anything else that decides a stored value changes in tlcore itself."""
 
 
