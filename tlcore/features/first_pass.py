@@ -223,10 +223,10 @@ class _Pass:
 
     def _computed_states(self, wanted: Iterator[Wanted], total: int) -> Iterator[Row]:
         if self._below is None:
-            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator, doubted=True)
             yield from frozen.states(wanted, self._refuse, self._progress, total, self._throughput)
             return
-        frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line)
+        frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line, doubted=True)
         for done, row in enumerate(frozen.following(self._below.reader.rows(wanted)), 1):
             self._progress(done, total)
             yield row
@@ -287,7 +287,7 @@ class _Pass:
         elif kind is StoredStates:
             reader = StoredStates(self._store, self._examples, self._identities)
         else:
-            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator, doubted=True)
             measured = self._measured if self._line < len(self._backbone.stages) else None
             reader = RecomputedStates(frozen, self._examples, self._identities, measured)
         counted = bool(self._line)
