@@ -95,3 +95,16 @@ def test_what_only_another_user_may_remove_stays(tmp_path, monkeypatch):
     assert evict(tmp_path, 0)[0] == 1
     assert theirs.exists()
     assert not ours.exists()
+
+
+def test_a_store_that_is_only_read_gives_what_it_has(tmp_path):
+    theirs = FeatureStore(tmp_path / "theirs", SOME)
+    theirs.add(key(1), {"hidden": torch.full((3,), 1.0)}, [])
+    theirs.flush()
+    ours = FeatureStore(tmp_path / "ours", SOME, only_read=tmp_path / "theirs")
+    assert ours.look([key(1), key(2)]) == {key(2)}
+    ours.add(key(2), {"hidden": torch.full((3,), 2.0)}, [])
+    ours.flush()
+    assert not ours.look([key(1), key(2)])
+    assert ours.batch([key(2), key(1)])["hidden"][:, 0].tolist() == [2.0, 1.0]
+    assert len(list((tmp_path / "theirs").rglob("*.safetensors"))) == 1

@@ -47,6 +47,8 @@ class Storing:
     mode: Literal["auto", "always", "never"] = "auto"
     passes: int = 2
     """How often training will read each state."""
+    only_read: Path | None = None
+    """Another store, in which states may lie too."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class _Pass:
         self._tell = tell
         self._unreadable: dict[bytes, str] = {}
         self._computed = 0
-        self._store = FeatureStore(storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell)
+        self._store = FeatureStore(
+            storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell, only_read=storing.only_read
+        )
         self._measured = Measured(self._identities, self._store)
 
     def run(self) -> FirstPass:
@@ -204,10 +208,15 @@ class _Pass:
     def _compute_some(self, keys: set[bytes]) -> None:
         count, wanted = len(keys), self._those(keys)
         if not self._line:
-            for one, row, ragged in self._throughput.awaited(self._prepared(wanted, count)):
-                self._store.add(one.key, row if ragged else {}, ragged)
-                self._computed += 1
-            self._store.flush()
+            try:
+                for one, row, ragged in self._throughput.awaited(self._prepared(wanted, count)):
+                    self._store.add(one.key, row if ragged else {}, ragged)
+                    self._computed += 1
+                self._store.flush()
+            except ResourceError as error:  # with the line at the bottom nothing is lost but the next run's check
+                if self._storing.mode == "always":
+                    raise
+                raise _DoesNotPayError(f"{error.what}: every run reads every example beforehand") from error
             return
         began = 0.0
         for done, (one, row, ragged) in enumerate(self._computed_states(wanted, count), 1):

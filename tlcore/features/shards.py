@@ -216,6 +216,6 @@ def _split(keys: Tensor) -> list[bytes]:
 
 
 def shard_files(folder: Path) -> Iterator[Path]:
-    """Yield the shards of a folder by name; none where there is no such folder."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    """Yield the shards of a folder by name; none where there is no such folder, or none that may be read."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         yield from sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
