@@ -178,7 +178,7 @@ class FirstPasses:
         return readable
 
     def _storing(self, namespace: Namespace, passes: int) -> Storing:
-        """Say where states are kept: in the store that all runs share, or where that is only read, by this run alone."""
+        """Say where states are kept: where all runs do, or if that is only read, by this run alone."""
         root, mode = self._root, self._recipe.features.store
         if mode != "auto" or is_writable(folder_of(root, namespace)):
             return Storing(root, namespace, mode, passes)
