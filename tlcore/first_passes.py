@@ -66,7 +66,8 @@ class FirstPasses:
         self._progress = progress
         self._tell = tell
         self.stages = list(backbone.stages)
-        self._root = self._store(own_folder)
+        self._root = store_root()
+        self._own_folder = own_folder
         self.why = ""
         """Why the precision is what it is, where the recipe leaves it open."""
 
@@ -97,14 +98,14 @@ class FirstPasses:
             line,
             examples,
             accelerator,
-            Storing(self._root, namespace, recipe.features.store, passes=(epochs or recipe.train.epochs) + 1),
+            self._storing(namespace, (epochs or recipe.train.epochs) + 1),
             state_identities(recipe, self._dataset),
             below=ready,
             workers=worker_count(recipe.train.workers, accelerator),
             progress=lambda done, total: self._progress(phase, done, total),
             tell=self._tell,
         )
-        if found.stored_bytes and accelerator.is_main_process:
+        if found.stored_bytes and accelerator.is_main_process and is_writable(self._root):
             evict(self._root, limit_bytes())
         return found
 
@@ -177,13 +178,13 @@ class FirstPasses:
                 readable.append(example)
         return readable
 
-    def _store(self, own_folder: Path) -> Path:
-        """Return the store that all runs share; where it cannot be written to, a folder of this run alone."""
-        root = store_root()
-        if self._recipe.features.store != "auto" or is_writable(root):
-            return root
+    def _storing(self, namespace: Namespace, passes: int) -> Storing:
+        """Say where states are kept: where all runs do, or if that is only read, by this run alone."""
+        root, mode = self._root, self._recipe.features.store
+        if mode != "auto" or is_writable(folder_of(root, namespace)):
+            return Storing(root, namespace, mode, passes)
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
-        return own_folder
+        return Storing(self._own_folder, namespace, mode, passes, only_read=root)
 
 
 def _nearest(namespace: Namespace, known: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:

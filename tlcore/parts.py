@@ -64,6 +64,7 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
         measure(dataset.split("train"))
     with seeded(recipe.seed, "adapter"):
         plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+    _require_apart(backbone, plan)
     if recipe.head.solver != "steps" and (plan.freeze_line < len(backbone.stages) or recipe.train.mix):
         raise UsageError(
             f"head.solver is {recipe.head.solver}, which finds a head on features that stay as they are",
@@ -89,6 +90,27 @@ def early_line_of(recipe: Recipe, stages: Sequence[str], plan: Plan) -> EarlyLin
     augmented = getattr(recipe.backbone.options, "augment", None) is not None
     versions = recipe.train.views if augmented else 1
     return early_line(plan, stages, epochs=recipe.train.epochs, versions=versions)
+
+
+def _require_apart(backbone: Backbone, plan: Plan) -> None:
+    """Refuse to train a stage that shares weights with one below the line, before minutes are spent on the latter.
+
+    Raises:
+        UsageError: it does.
+    """
+    stages = list(backbone.stages.items())
+    frozen = {
+        id(t): name for name, stage in stages[: plan.freeze_line] for t in (*stage.parameters(), *stage.buffers())
+    }
+    injected = {injection.stage for injection in plan.injections}
+    for name, stage in stages[plan.freeze_line :]:
+        other = next((frozen[id(t)] for t in (*stage.parameters(), *stage.buffers()) if id(t) in frozen), None)
+        if other is not None and name not in injected:
+            raise UsageError(
+                f"the stage {name} would be trained, but shares weights with {other}, which stays frozen",
+                where=f"stages of this backbone: {', '.join(backbone.stages)}",
+                hint="train both of them (adapter fine-tuning, `layers: all`), or none (adapter feature-extraction)",
+            )
 
 
 def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:

@@ -43,3 +43,11 @@ def test_a_pipe_is_refused_rather_than_read_for_ever(tmp_path):
 def test_a_thing_without_content_is_refused():
     with pytest.raises(UnreadableError, match="type object"):
         content_digest(object())
+
+
+def test_an_array_of_objects_has_no_content():
+    """Its bytes are where the objects happen to lie."""
+    import numpy
+
+    with pytest.raises(UnreadableError, match="ndarray"):
+        content_digest(numpy.array(["a", None], dtype=object))

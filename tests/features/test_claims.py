@@ -89,3 +89,19 @@ def test_what_the_dead_left_hinders_nobody(tmp_path, left):
     (tmp_path / left).write_bytes(b"process 1 on nowhere\n" + bytes(32))
     with claimed(tmp_path, {bytes(32)}) as (mine, _):
         assert mine == {bytes(32)}
+
+
+def test_where_nothing_can_be_written_all_is_computed_here(tmp_path):
+    (tmp_path / "file").touch()  # no folder can be made below it
+    with claimed(tmp_path / "file" / "claims", {bytes(32)}) as (mine, others):
+        assert (mine, others) == ({bytes(32)}, [])
+
+
+def test_a_disk_that_is_full_leaves_no_claim_behind(tmp_path, monkeypatch):
+    def full(handle, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with claimed(tmp_path, {bytes(32)}) as (mine, others):
+        assert (mine, others) == ({bytes(32)}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from tlcore import Example, NumericError, ResourceError, UnreadableError
+from tlcore import Example, NumericError, PluginError, ResourceError, UnreadableError
 from tlcore.data.identity import content_digest
 from tlcore.features.first_pass import Storing, first_pass
 from tlcore.features.keys import namespace_of
@@ -199,3 +199,29 @@ def test_storing_pays_where_the_disk_is_faster_than_the_network(tmp_path, monkey
     found = passed(Numbers(), 1, numbers(200), tmp_path)
     assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
     assert bool(list(tmp_path.rglob("*.safetensors"))) == stored
+
+
+class Unsteady(Counting):
+    """A stage that does not give the same twice."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, state):
+        hidden = self.linear(state["hidden"])
+        if self.kind == "dropout":
+            return {"hidden": nn.functional.dropout(hidden, 0.5, training=True)}
+        self.calls += 1
+        return {"hidden": hidden + self.calls}
+
+
+@pytest.mark.parametrize("mode", ["always", "never"])
+@pytest.mark.parametrize("kind", ["dropout", "state"])
+def test_a_frozen_part_that_draws_or_remembers_is_refused(tmp_path, kind, mode):
+    backbone = Numbers()
+    backbone.stages["one"] = Unsteady(kind)
+    with pytest.raises(PluginError, match="when they are asked again"):
+        passed(backbone, 1, numbers(40), tmp_path, mode=mode).reader.batch(["3"])
+    assert not list(tmp_path.rglob("*.safetensors"))

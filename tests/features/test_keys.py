@@ -1,12 +1,15 @@
 """What a state is known by: everything that decides it, and nothing else."""
 
+import sys
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from tlcore import View
-from tlcore.features.keys import namespace_of, state_key
+from tlcore.features.keys import _source_digest, namespace_of, state_key
 
 
 class Two:
@@ -61,3 +64,47 @@ def test_a_version_is_known_by_content_seed_number_and_how_it_is_augmented(conte
         state_key(another.hex(), View(seed, number), augment),
     }
     assert version == state_key(content.hex(), View(seed, number), augment)
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor, kept=1.0, mode="plain"):
+        super().__init__()
+        self.factor = factor
+        self.mode = mode
+        self.register_buffer("kept", torch.tensor(kept), persistent=False)
+
+
+@pytest.mark.parametrize("other", [Scaled(3.0), Scaled(2.0, kept=5.0), Scaled(2.0, mode="other"), nn.Identity()])
+def test_what_no_saved_tensor_shows_makes_another_namespace(other):
+    first, second = Two(), Two()
+    first.stages["one"], second.stages["one"] = Scaled(2.0), other
+    again = Two()
+    again.stages["one"] = Scaled(2.0).eval()
+    assert digest(first) == digest(again) != digest(second)
+    second.stages = {"one": Scaled(2.0), "two": other}
+    assert digest(first) == digest(second)  # above the line it decides nothing
+
+
+def test_a_plugin_whose_code_changed_without_a_new_version_has_another_namespace(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "__init__.py").write_text("")
+    (tmp_path / "strange" / "network.py").write_text(
+        "class Net:\n    preparation = {}\n    def __init__(self, stages):\n        self.stages = stages\n"
+    )
+    (tmp_path / "strange" / "pixels.py").write_text("SIZE = 1\n")
+    from strange.network import Net
+
+    def now():
+        _source_digest.cache_clear()  # as a new process would begin
+        return digest(Net({"one": nn.Identity()}))
+
+    try:
+        before = now()
+        (tmp_path / "strange" / "pixels.py").write_text("SIZE = 2\n")
+        assert now() != before
+        (tmp_path / "strange" / "pixels.py").write_text("SIZE = 1\n")
+        assert now() == before
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "strange"]:
+            del sys.modules[name]

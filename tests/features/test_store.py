@@ -1,10 +1,13 @@
 """The store gives back what was put in, by id, in any order."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcore.features.cache import entries, evict, verify
 from tlcore.features.keys import Namespace
 from tlcore.features.store import FeatureStore
 
@@ -51,3 +54,57 @@ def test_a_state_of_another_shape_is_refused(tmp_path):
     store.add(key(1), {"hidden": torch.zeros(3)}, [])
     with pytest.raises(ValueError, match="among states of"):
         store.add(key(2), {"hidden": torch.zeros(4)}, [])
+
+
+def test_states_of_another_network_are_not_taken_for_ours(tmp_path):
+    stores = [FeatureStore(tmp_path, Namespace({"network": name})) for name in ("some", "other")]
+    for store in stores:
+        store.folder.mkdir()
+    stores[1].add(key(1), {"hidden": torch.zeros(3)}, [])
+    stores[1].flush()
+    (shard,) = stores[1].folder.glob("*.safetensors")
+    shard.rename(stores[0].folder / shard.name)
+    assert stores[0].look([key(1)]) == {key(1)}
+    assert not list(stores[0].folder.glob("*.safetensors"))
+
+
+def test_a_strangers_file_in_the_store_hinders_nobody(tmp_path):
+    store = FeatureStore(tmp_path, SOME)
+    store.add(key(1), {"hidden": torch.zeros(3)}, [])
+    store.flush()
+    (tmp_path / "README").write_text("what this folder is for")
+    assert [entry.states for entry in entries(tmp_path)] == [1]
+    assert verify(tmp_path) == (1, [])
+    assert evict(tmp_path, 0)[0] == 1
+
+
+def test_what_only_another_user_may_remove_stays(tmp_path, monkeypatch):
+    for number in (1, 2):
+        store = FeatureStore(tmp_path, Namespace({"network": number}))
+        store.add(key(1), {"hidden": torch.zeros(3)}, [])
+        store.flush()
+    theirs, ours = (next(folder.glob("*.safetensors")) for folder in sorted(tmp_path.iterdir()))
+    unlink = Path.unlink
+
+    def forbidden(path, *args, **kwargs):
+        if path == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    assert evict(tmp_path, 0)[0] == 1
+    assert theirs.exists()
+    assert not ours.exists()
+
+
+def test_a_store_that_is_only_read_gives_what_it_has(tmp_path):
+    theirs = FeatureStore(tmp_path / "theirs", SOME)
+    theirs.add(key(1), {"hidden": torch.full((3,), 1.0)}, [])
+    theirs.flush()
+    ours = FeatureStore(tmp_path / "ours", SOME, only_read=tmp_path / "theirs")
+    assert ours.look([key(1), key(2)]) == {key(2)}
+    ours.add(key(2), {"hidden": torch.full((3,), 2.0)}, [])
+    ours.flush()
+    assert not ours.look([key(1), key(2)])
+    assert ours.batch([key(2), key(1)])["hidden"][:, 0].tolist() == [2.0, 1.0]
+    assert len(list((tmp_path / "theirs").rglob("*.safetensors"))) == 1

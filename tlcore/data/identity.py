@@ -26,7 +26,7 @@ def content_digest(content: Any) -> str:
         return _tagged(b"bytes", content)
     if isinstance(content, str):
         return _tagged(b"text", content.encode("utf-8", "surrogatepass"))
-    if hasattr(content, "tobytes") and hasattr(content, "shape") and hasattr(content, "dtype"):
+    if _is_array(content):
         return _tagged(f"array {content.dtype} {tuple(content.shape)}".encode(), content.tobytes())
     try:
         return _tagged(b"json", json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
@@ -35,6 +35,12 @@ def content_digest(content: Any) -> str:
             f"an input of type {type(content).__name__} has no content that can be compared; "
             "give a path, bytes, a text, an array, or numbers"
         ) from None
+
+
+def _is_array(content: Any) -> bool:
+    """Say whether the bytes of an array are its content; where it holds objects, they are where these happen to lie."""
+    has_all = hasattr(content, "tobytes") and hasattr(content, "shape") and hasattr(content, "dtype")
+    return has_all and not getattr(content.dtype, "hasobject", False)
 
 
 def _file_content(path: Path) -> str:

@@ -87,7 +87,7 @@ def evict(root: Path, limit: int, *, older_than: float | None = None) -> tuple[i
     """Remove shards until the store is no larger than ``limit``, what was used longest ago first.
 
     ``older_than`` (seconds since the epoch) removes what was not used since then in any case. Whoever reads a shard
-    has it mapped and keeps it. Return how many shards and bytes went.
+    has it mapped and keeps it. What only another user may remove stays. Return how many shards and bytes went.
     """
     shards = [
         (status.st_mtime, status.st_size, path)
@@ -100,8 +100,9 @@ def evict(root: Path, limit: int, *, older_than: float | None = None) -> tuple[i
     for used, size, path in sorted(shards):
         if total - freed <= limit and (older_than is None or used >= older_than):
             continue
-        path.unlink(missing_ok=True)
-        gone, freed = gone + 1, freed + size
+        with contextlib.suppress(PermissionError):
+            path.unlink(missing_ok=True)
+            gone, freed = gone + 1, freed + size
     _sweep(root)
     return gone, freed
 
@@ -117,7 +118,8 @@ def verify(root: Path) -> tuple[int, list[str]]:
                 open_shard(path)
             except DamagedShard as damage:
                 damaged.append(str(damage))
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):
+                    path.unlink(missing_ok=True)
             except OSError:
                 continue  # evicted by another process at this moment
             else:
@@ -136,7 +138,8 @@ def _sweep(root: Path) -> None:
         for path in folder.glob(".*"):
             status = _status(path)
             if status is not None and time.time() - status.st_mtime > LEFT_BEHIND:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):
+                    path.unlink(missing_ok=True)
         busy = any((folder / "claims").glob("*.claim")) or any(folder.glob(".*"))
         if not fresh and not busy and not any(shard_files(folder)):
             shutil.rmtree(folder, ignore_errors=True)

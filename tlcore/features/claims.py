@@ -54,24 +54,46 @@ def held(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
-    """Claim what nobody else computes at the moment; yield that, and the claims of others that overlap."""
+    """Claim what nobody else computes at the moment; yield that, and the claims of others that overlap.
+
+    Where nothing can be written, nothing is claimed, and all of it is to be computed here.
+    """
+    try:
+        mine, others, path, handle = _claim(folder, wanted)
+    except OSError:  # a full disk, or a folder that is only read
+        yield wanted, []
+        return
+    try:
+        yield mine, others
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _claim(folder: Path, wanted: AbstractSet[bytes]) -> tuple[AbstractSet[bytes], list[Claim], Path, int]:
+    """Return what is claimed now, the claims of others, and this one's file, open and locked.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / "lock"):
         others = [claim for claim in _living(folder) if not claim.keys.isdisjoint(wanted)]
         mine = wanted - set().union(*(claim.keys for claim in others)) if others else wanted
         handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=SUFFIX)
         path = Path(name).with_name(Path(name).name.removeprefix("."))
-        _lock(handle)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        with os.fdopen(os.dup(handle), "wb") as file:
-            file.write(b"".join(sorted(mine)))
-        with contextlib.suppress(FileNotFoundError):  # where locks do nothing, another run took it for a dead one's
-            os.rename(name, path)
-    try:
-        yield mine, others
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+        try:
+            _lock(handle)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            with os.fdopen(os.dup(handle), "wb") as file:
+                file.write(b"".join(sorted(mine)))
+            with contextlib.suppress(FileNotFoundError):  # where locks do nothing, another run took it for a dead one's
+                os.rename(name, path)
+        except OSError:
+            os.close(handle)
+            Path(name).unlink(missing_ok=True)
+            raise
+    return mine, others, path, handle
 
 
 def _living(folder: Path) -> Iterator[Claim]:

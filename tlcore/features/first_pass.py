@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from tlcore.contracts import Backbone, Example, Problem, State
 from tlcore.disk import free_bytes, readable_bytes
 from tlcore.errors import ResourceError
+from tlcore.features.batching import length_of
 from tlcore.features.claims import claimed
 from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
-from tlcore.features.readers import FreshStates, Identities, RecomputedStates, StateReader, StoredStates
+from tlcore.features.readers import FreshStates, Identities, Measured, RecomputedStates, StateReader, StoredStates
 from tlcore.features.store import FeatureStore
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
@@ -47,6 +48,8 @@ class Storing:
     mode: Literal["auto", "always", "never"] = "auto"
     passes: int = 2
     """How often training will read each state."""
+    only_read: Path | None = None
+    """Another store, in which states may lie too."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ class _Pass:
         self._tell = tell
         self._unreadable: dict[bytes, str] = {}
         self._computed = 0
-        self._store = FeatureStore(storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell)
+        self._store = FeatureStore(
+            storing.root, storing.namespace, made_on=made_on(accelerator), tell=tell, only_read=storing.only_read
+        )
+        self._measured = Measured(self._identities, self._store)
 
     def run(self) -> FirstPass:
         keys = {one.key for one in self._all()}
@@ -203,10 +209,15 @@ class _Pass:
     def _compute_some(self, keys: set[bytes]) -> None:
         count, wanted = len(keys), self._those(keys)
         if not self._line:
-            for one, row, ragged in self._throughput.awaited(self._prepared(wanted, count)):
-                self._store.add(one.key, row if ragged else {}, ragged)
-                self._computed += 1
-            self._store.flush()
+            try:
+                for one, row, ragged in self._throughput.awaited(self._prepared(wanted, count)):
+                    self._store.add(one.key, row if ragged else {}, ragged)
+                    self._computed += 1
+                self._store.flush()
+            except ResourceError as error:  # with the line at the bottom nothing is lost but the next run's check
+                if self._storing.mode == "always":
+                    raise
+                raise _DoesNotPayError(f"{error.what}: every run reads every example beforehand") from error
             return
         began = 0.0
         for done, (one, row, ragged) in enumerate(self._computed_states(wanted, count), 1):
@@ -222,10 +233,10 @@ class _Pass:
 
     def _computed_states(self, wanted: Iterator[Wanted], total: int) -> Iterator[Row]:
         if self._below is None:
-            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator, doubted=True)
             yield from frozen.states(wanted, self._refuse, self._progress, total, self._throughput)
             return
-        frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line)
+        frozen = FrozenPart(self._backbone, self._line, self._accelerator, first=self._below.line, doubted=True)
         for done, row in enumerate(frozen.following(self._below.reader.rows(wanted)), 1):
             self._progress(done, total)
             yield row
@@ -263,8 +274,8 @@ class _Pass:
             )
 
     def _check(self, keys: set[bytes]) -> None:
-        for _ in self._prepared(self._those(keys), len(keys)):
-            pass
+        for one, row, ragged in self._prepared(self._those(keys), len(keys)):
+            self._measured.note(one.key, length_of(row, ragged))
 
     def _prepared(self, wanted: Iterable[Wanted], total: int) -> Iterator[tuple[Wanted, State, list[str]]]:
         threads = preparing_threads(self._accelerator)
@@ -280,12 +291,15 @@ class _Pass:
                 problems[one.name] = Problem(one.name, self._unreadable[one.key])
         reader: StateReader
         if not self._line and (self._views_at_bottom or kind is RecomputedStates or not self._store.has_states):
-            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers)
+            # Augmented versions have other lengths, stored or not.
+            measured = self._measured if self._views_at_bottom is None else None
+            reader = FreshStates(self._backbone, self._examples, self._views_at_bottom, self._workers, measured)
         elif kind is StoredStates:
             reader = StoredStates(self._store, self._examples, self._identities)
         else:
-            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-            reader = RecomputedStates(frozen, self._examples, self._identities)
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator, doubted=True)
+            measured = self._measured if self._line < len(self._backbone.stages) else None
+            reader = RecomputedStates(frozen, self._examples, self._identities, measured)
         counted = bool(self._line)
         return FirstPass(
             reader,

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tlcore.contracts import Backbone, Example, State, View
-from tlcore.errors import NumericError, UnreadableError
+from tlcore.errors import NumericError, PluginError, UnreadableError
 from tlcore.features.batching import MASK, Buckets, ragged_names, unstacked
 from tlcore.features.threads import ThreadChoice
 from tlcore.features.throughput import Throughput
@@ -27,6 +27,8 @@ __all__ = ["FEATURES", "FrozenPart", "Row", "Wanted", "channels_last", "lower_pa
 FEATURES = "features"
 """The one tensor of a state above the last stage: what ``pool`` returned."""
 PREPARED_AT_ONCE = 32
+OTHER_ON_GPU = 1e-2
+"""On a GPU sums may be taken in another order; so much of the largest value is more than that does."""
 AHEAD = 2
 """So many chunks are ready or wait for a thread while the network computes, besides those that threads prepare."""
 
@@ -52,9 +54,13 @@ class FrozenPart:
     computed from the input or from the states at a lower one. Pooled features are few, and stay in fp32.
     """
 
-    def __init__(self, backbone: Backbone, line: int, accelerator: Accelerator, *, first: int = 0) -> None:
+    def __init__(
+        self, backbone: Backbone, line: int, accelerator: Accelerator, *, first: int = 0, doubted: bool = False
+    ) -> None:
         import torch
 
+        self._doubted = doubted
+        """Whether it must still show that it gives the same values when it is asked again."""
         self._backbone = backbone
         self._accelerator = accelerator
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
@@ -96,12 +102,39 @@ class FrozenPart:
             shapes = tuple(tensor.shape for tensor in state.values())
             with contextlib.nullcontext() if on_gpu else threads.batch(shapes, _places(state)):
                 computed = self._computed(state)
+            if self._doubted:
+                self._require_steady(state)
             ragged = ragged_names(computed)
             sound = _is_finite(computed)
             for member, row in zip(members, unstacked(computed), strict=False):  # rows that fill up have none
                 if not sound:
                     _require_finite(member.name, row)
                 yield member, row, ragged
+
+    def _require_steady(self, state: State) -> None:
+        """Compute a row of zeros twice.
+
+        Raises:
+            PluginError: it comes out otherwise the second time, so what is stored would be one draw of many.
+        """
+        import torch
+
+        self._doubted = False
+        row = {name: torch.zeros_like(tensor[:1]) for name, tensor in state.items()}
+        if MASK in row:
+            row[MASK] += 1
+        once, again = self._computed(row), self._computed(row)
+        share = 0.0 if self._accelerator.device.type == "cpu" else OTHER_ON_GPU
+        for name, values in once.items():
+            first, second = values.double(), again[name].double()
+            if not bool(torch.equal(first.isnan(), second.isnan())) or bool(
+                ((first - second).abs() > share * first.abs().amax()).any() if first.numel() else False
+            ):
+                raise PluginError(
+                    f"the frozen stages give other values when they are asked again ({name}): they draw at random, or "
+                    "keep a state",
+                    hint="that is a fault of the backbone: in eval mode a stage must depend on nothing but its input",
+                )
 
     def together(self, examples: Sequence[Example]) -> State:
         """Return the states of a few examples as one batch, whatever its shape.

@@ -5,18 +5,26 @@ Never a path, a time, or a name: what is moved, renamed or copied is found again
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, View
+from tlcore.weights import digest_of_tensors, file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["Namespace", "namespace_of", "state_key", "versions_of"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised when shards, batch shapes or anything else that decides a stored value changes in tlcore itself."""
 
 
@@ -48,6 +56,8 @@ def namespace_of(
             "stages": stages,
             "pooled": line == len(backbone.stages),
             "weights": weights,
+            "settings": _settings(list(backbone.stages.values())[:line]),
+            "code": _code(backbone, list(backbone.stages.values())[:line]),
             "preparation": _without_chance(backbone.preparation),
             "precision": precision,
             "libraries": dict(libraries),
@@ -71,6 +81,62 @@ def versions_of(names: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def _settings(stages: Sequence[nn.Module]) -> str:
+    """Return a digest of what decides a value and is no saved tensor: plain attributes, and buffers that no file holds.
+
+    A text that may be a path is left out.
+    """
+    found: list[Any] = []
+    hidden: dict[str, Tensor] = {}
+    for number, stage in enumerate(stages):
+        for name, module in stage.named_modules():
+            plain = {key: value for key, value in vars(module).items() if key[0] != "_" and _is_plain(value)}
+            plain.pop("training", None)
+            found.append([number, name, type(module).__qualname__, plain])
+        saved = stage.state_dict().keys()
+        buffers = stage.named_buffers(remove_duplicate=False)
+        hidden |= {f"{number}/{name}": buffer for name, buffer in buffers if name not in saved}
+    text = json.dumps([found, digest_of_tensors(hidden)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return "/" not in value and os.sep not in value
+    return isinstance(value, (bool, int, float)) or (isinstance(value, (tuple, list)) and all(map(_is_plain, value)))
+
+
+def _code(backbone: Backbone, stages: Sequence[nn.Module]) -> str:
+    """Return a digest of the source that computes: the backbone's package, and the modules that its stages are from.
+
+    So what is changed without a new version, as while a plugin is written, is noticed. torch has its version.
+    """
+    kinds = {type(module) for stage in stages for module in stage.modules()}
+    names = {kind.__module__ for kind in kinds if kind.__module__.partition(".")[0] != "torch"}
+    files = {name: _file_of(name) for name in names}
+    package = type(backbone).__module__.partition(".")[0]
+    top = _file_of(package)
+    files[package] = top
+    if top is not None and top.name == "__init__.py":
+        files |= {path.relative_to(top.parent).as_posix(): path for path in top.parent.rglob("*.py")}
+    total = hashlib.sha256()
+    for name in sorted(files):
+        path = files[name]
+        total.update(f"{name} {_source_digest(path) if path is not None else ''}\n".encode())
+    return total.hexdigest()
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the source of an imported module; None where it has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file) if file is not None and Path(file).is_file() else None
+
+
+@functools.cache
+def _source_digest(path: Path) -> str:
+    return file_digest(path)
 
 
 def _without_chance(preparation: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "FreshStates",
     "HeldStates",
     "Identities",
+    "Measured",
     "RecomputedStates",
     "StateReader",
     "StoredStates",
@@ -90,6 +91,27 @@ class Identities:
         return Wanted(state_key(content, view, self.augment), name, example, view)
 
 
+class Measured:
+    """How long examples are whose states are not stored, so that training puts them together as it does stored ones."""
+
+    def __init__(self, identities: Identities, store: FeatureStore) -> None:
+        self._identities = identities
+        self._store = store
+        self._lengths: dict[bytes, int] = {}
+
+    def note(self, key: bytes, length: int) -> None:
+        """Remember a length; most inputs have none."""
+        if length:
+            self._lengths[key] = length
+
+    def lengths(self, examples: Sequence[Example]) -> list[int]:
+        """Return the places of each example, without chance; nothing where none has any."""
+        if not self._lengths:
+            return []
+        keys = [self._identities.key(example, None) for example in examples]
+        return [self._lengths[key] if key in self._lengths else self._store.lengths([key])[0] for key in keys]
+
+
 class StateReader(Protocol):
     """States at the line, by example id."""
 
@@ -119,8 +141,14 @@ class FreshStates:
     """
 
     def __init__(
-        self, backbone: Backbone, examples: Mapping[str, Example], views: Views | None = None, workers: int = 0
+        self,
+        backbone: Backbone,
+        examples: Mapping[str, Example],
+        views: Views | None = None,
+        workers: int = 0,
+        measured: Measured | None = None,
     ) -> None:
+        self._measured = measured
         self._backbone = backbone
         self._examples = examples
         self._views = views
@@ -135,6 +163,10 @@ class FreshStates:
             return self._prepared(request) if found is None else found
         except UnreadableError as error:
             raise _unreadable_now(ids, str(error)) from error
+
+    def lengths(self, ids: Sequence[str]) -> list[int]:
+        """Return how many places these examples have; nothing where none has any."""
+        return self._measured.lengths([self._examples[id_] for id_ in ids]) if self._measured is not None else []
 
     def announce(self, batches: Sequence[Sequence[str]], epoch: int | None = None) -> None:
         """Say which batches will be read next, in this order."""
@@ -209,7 +241,14 @@ class HeldStates:
 class RecomputedStates:
     """States that are computed whenever they are read, in batches of the shapes of stored ones and to the same bits."""
 
-    def __init__(self, frozen: FrozenPart, examples: Mapping[str, Example], identities: Identities) -> None:
+    def __init__(
+        self,
+        frozen: FrozenPart,
+        examples: Mapping[str, Example],
+        identities: Identities,
+        measured: Measured | None = None,
+    ) -> None:
+        self._measured = measured
         self._frozen = frozen
         self._examples = examples
         self._identities = identities
@@ -227,6 +266,10 @@ class RecomputedStates:
         for member, row, ragged in self._frozen.states(list({one.key: one for one in wanted}.values()), unreadable):
             found[member.key], names = row, ragged
         return stacked([found[one.key] for one in wanted], names)
+
+    def lengths(self, ids: Sequence[str]) -> list[int]:
+        """Return how many places the states of these examples have, without chance; nothing where none has any."""
+        return self._measured.lengths([self._examples[id_] for id_ in ids]) if self._measured is not None else []
 
 
 def _unreadable_now(ids: Sequence[str], reason: str) -> DataError:

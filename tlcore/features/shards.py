@@ -137,6 +137,9 @@ class ShardWriter:
         if ragged:
             self._lengths.append(len(row[ragged[0]]))
 
+    def _about(self) -> dict[str, str]:
+        return {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
+
     def publish(self) -> Path | None:
         """Write what was collected, whole or not at all, and begin anew; return the file, None where there is none."""
         import torch
@@ -148,7 +151,7 @@ class ShardWriter:
         tensors |= {COLUMN + name: column.tensor() for name, column in self._columns.items()}
         if self._ragged:
             tensors[LENGTHS] = torch.tensor(self._lengths)
-        content = save(tensors, metadata={"ragged": json.dumps(self._ragged), "made_on": self._made_on})
+        content = save(tensors, metadata=self._about())
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         self._folder.mkdir(parents=True, exist_ok=True)
         publish_file(path, content)
@@ -160,7 +163,7 @@ def open_shard(path: Path) -> Shard:
     """Map a shard into memory after every byte of it was checked against its name.
 
     Raises:
-        DamagedShard: it was changed since it was written.
+        DamagedShard: it was changed since it was written, or put among the states of another network.
         OSError: it is gone, or cannot be read.
     """
     import torch
@@ -174,12 +177,14 @@ def open_shard(path: Path) -> Shard:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             about: dict[str, Any] = file.metadata() or {}
-        ragged, made_on = tuple(json.loads(about["ragged"])), about["made_on"]
+        ragged, made_on, namespace = tuple(json.loads(about["ragged"])), about["made_on"], about["namespace"]
         _require_alike(tensors, ragged)
     except WeightsError as error:
         raise DamagedShard(f"{path.name}: {error.what}") from error
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
+    if namespace != path.parent.name:
+        raise DamagedShard(f"{path.name} holds states of another network or preparation")
     starts = None
     if LENGTHS in tensors:
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), tensors[LENGTHS].cumsum(0)])
@@ -250,6 +255,6 @@ def _split(keys: Tensor) -> list[bytes]:
 
 
 def shard_files(folder: Path) -> Iterator[Path]:
-    """Yield the shards of a folder by name; none where there is no such folder."""
-    with contextlib.suppress(FileNotFoundError):
+    """Yield the shards of a folder by name; none where there is no such folder, or none that may be read."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         yield from sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))

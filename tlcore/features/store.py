@@ -45,8 +45,10 @@ class FeatureStore:
         made_on: str = "",
         tell: Callable[[str], None] = lambda text: None,
         shard_bytes: int = SHARD_BYTES,
+        only_read: Path | None = None,
     ) -> None:
         self.folder = folder_of(root, namespace)
+        self._folders = [self.folder, *([folder_of(only_read, namespace)] if only_read is not None else [])]
         self._namespace = namespace
         self._made_on = made_on
         self._tell = tell
@@ -84,7 +86,7 @@ class FeatureStore:
         """Yield the shards that this process wrote, which may be gone by now, and those that are there."""
         own, self._own = self._own, []
         yield from own
-        for path in shard_files(self.folder) if missing else ():
+        for path in (path for folder in self._folders for path in shard_files(folder)) if missing else ():
             if path.name not in self._seen and (shard := self._taken(path, missing)) is not None:
                 yield shard
 

@@ -460,7 +460,8 @@ class Trainer:
         size = self.section.batch_size * self.section.accumulate
         drawn_ids = [ids[n] for n in order.tolist()]
         windows = in_batches(drawn_ids, size * WINDOW)
-        sorted_ids = [window[place] for window in windows for place in by_length(self.reader, window)]
+        # By the plan's own line, so that the order is the same whatever is stored and wherever an epoch reads.
+        sorted_ids = [window[place] for window in windows for place in by_length(self._later, window)]
         batches = training_batches(sorted_ids, size)
         if sorted_ids == drawn_ids:
             return batches
