@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import ResourceError, WeightsError
-from tlcore.publishing import publish_folder, verify_folder
+from tlcore.publishing import MANIFEST, publish_copy, publish_folder, verify_folder
 from tlcore.weights import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ class Checkpoints:
     def save(self, position: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor] | str]) -> None:
         """Publish where training stands.
 
-        A part is its tensors, the name of a part with the same ones, or ``AS_BEFORE``. What has not changed is linked
-        rather than written again.
+        A part is its tensors, the name of a part with the same ones, or ``AS_BEFORE``. What is the same within a
+        checkpoint is linked; what is as before is copied, so that damage of one file never costs two checkpoints.
 
         Raises:
             ResourceError: the disk is full or cannot be written; the checkpoints before are as they were.
+            WeightsError: what is as before was changed on the disk since it was written.
         """
         target = self.folder / f"step-{position['step']:09d}"
         before, found = self.newest, Checkpoint(target, dict(position))
@@ -149,13 +150,28 @@ def _fill(
     for name, part in parts.items():
         path = folder / f"{name}{SUFFIX}"
         if isinstance(part, str):
-            if part == AS_BEFORE and before is None:
+            if part != AS_BEFORE:
+                _link(folder / f"{part}{SUFFIX}", path)
+            elif before is None:
                 raise ValueError(f"there is no checkpoint before the one of step {position['step']}")
-            kept = before is not None and part == AS_BEFORE
-            _link(before.folder / path.name if before is not None and kept else folder / f"{part}{SUFFIX}", path)
+            else:
+                _copy(before, path)
         else:
             tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
             write_tensors(path, tensors, {"step": str(position["step"])})
+
+
+def _copy(before: Checkpoint, path: Path) -> None:
+    """Copy a part of the checkpoint before, if it is what its manifest says."""
+    try:
+        listed = json.loads((before.folder / MANIFEST).read_text("utf-8"))["files"][path.name]
+        publish_copy(path, before.folder / path.name, str(listed["sha256"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, WeightsError) as error:
+        raise WeightsError(
+            f"{path.name} of the checkpoint of step {before.step} is gone or was changed since it was written",
+            where=str(before.folder),
+            hint="look at the disk, then go on from the checkpoint before it with `tl run --resume`",
+        ) from error
 
 
 def _link(source: Path, path: Path) -> None:
@@ -167,5 +183,5 @@ def _link(source: Path, path: Path) -> None:
 
 def _position(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return dict(json.loads((folder / "manifest.json").read_text("utf-8"))["position"])
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8"))["position"])
     raise WeightsError("it has no readable manifest")

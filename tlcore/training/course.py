@@ -59,6 +59,8 @@ class Course:
         self._agree = agree
         self._stopping = stopping
         self._best: Mapping[str, Tensor] | str | None = None
+        self._more = 0
+        """How many steps more were taken than epochs of today's length have: with other data, or in other batches."""
         self._written = time.monotonic()
 
     def go_on(self, begun: Begun) -> None:
@@ -72,6 +74,7 @@ class Course:
                 where=str(begun.checkpoint.folder),
                 hint="start a new run; only a checkpoint at the end of an epoch can go on with other data",
             )
+        self._more = begun.checkpoint.step - self._steps * self.position.epoch - self.position.batch
         self.result = Training([dict(record) for record in begun.history], int(kept["best_epoch"]), kept["best_score"])
         if self.result.best_epoch == 0:
             self.result.best_score = float("nan")
@@ -119,7 +122,7 @@ class Course:
         at, result = self.position, self.result
         position = {
             **self._told,
-            "step": at.epoch * self._steps + at.batch,
+            "step": self._more + at.epoch * self._steps + at.batch,
             "epoch": at.epoch,
             "batch": at.batch,
             "loss": at.loss,
