@@ -246,10 +246,10 @@ def at_once(place, monkeypatch):
     return place / "out"
 
 
-def test_killed_at_once_it_goes_on_from_another_folder(at_once, monkeypatch):
-    (at_once.parent / "elsewhere").mkdir()
-    monkeypatch.chdir(at_once.parent / "elsewhere")
-    assert gone_on("../out").metrics["test"]["n"] > 0
+def test_killed_at_once_the_lock_file_of_its_weights_still_counts(at_once):
+    (at_once.parent / "recipe.lock.json").write_text("{")
+    with pytest.raises(WeightsError, match="lock"):
+        gone_on("out")
 
 
 def test_killed_at_once_and_gone_on_with_other_settings_it_tells_them(at_once):
