@@ -31,14 +31,69 @@ ADAPTERS = {
     "fine-tuning": {"name": "fine-tuning", "layers": 1, "dropout": 0.1, "unfreeze": "head-first"},
     "lora": {"name": "lora", "layers": 1, "rank": 2, "lora_dropout": 0.1},
 }
+OTHERS = {
+    "pictures-gradual-1": {
+        "adapter": {"name": "fine-tuning", "layers": 2, "dropout": 0.1, "unfreeze": "gradual", "decay": 0.5},
+        "train": {"ema": 0.9, "clip": 0.5, "optimizer": {"name": "sgd", "lr": 0.05}, "checkpoint_steps": 1, "mix": 0.5},
+        "backbone": {"augment": {"flip": "both", "colour": 0.2, "mixup": 0.2}},
+    },
+    "pictures-gradual-2": {
+        "adapter": {"name": "fine-tuning", "layers": 2, "unfreeze": "gradual"},
+        "train": {"accumulate": 2, "batch_size": 4, "scheduler": {"name": "one-cycle"}, "views": 3},
+        "task": {"name": "image-classification", "imbalance": "sampler"},
+    },
+    "pictures-workers-1": {
+        "adapter": {"name": "fine-tuning", "layers": "all"},
+        "train": {"workers": 2, "checkpoint_steps": 1, "epochs": 2, "optimizer": {"name": "adamw", "lr": 0.01}},
+        "backbone": {"augment": {"rotation": 20, "erasing": 0.5, "randaugment": 1}},
+    },
+    "pictures-workers-2": {
+        "adapter": {"name": "fine-tuning", "layers": "all", "unfreeze": "head-first"},
+        "train": {"workers": 1, "ema": 0.9, "epochs": 2, "scheduler": {"name": "cosine", "warmup_steps": 3}},
+    },
+    "pictures-recomputed-1": {
+        "adapter": {"name": "fine-tuning", "layers": 1, "unfreeze": "head-first", "unfreeze_every": 2},
+        "train": {"early_stopping": 2, "scheduler": {"name": "plateau", "patience": 1}, "clip": 1.0},
+        "features": {"store": "never"},
+    },
+    "pictures-solved-1": {"adapter": {"name": "feature-extraction"}, "head": {"solver": "lbfgs"}},
+    "labels-multilabel-1": {
+        "task": {"name": "image-multilabel", "imbalance": "weights"},
+        "adapter": {"name": "fine-tuning", "layers": 1},
+        "train": {"lr": "find", "optimizer": {"name": "rmsprop", "momentum": 0.5}},
+    },
+    "labels-multilabel-2": {
+        "task": {"name": "image-multilabel"},
+        "adapter": {"name": "feature-extraction", "dropout": 0.2},
+        "train": {"ema": 0.9, "checkpoint_steps": 1, "accumulate": 2, "batch_size": 3},
+    },
+    "texts-regression-1": {
+        "task": {"name": "text-regression", "loss": "huber"},
+        "adapter": {"name": "fine-tuning", "layers": 1, "unfreeze": "gradual"},
+        "train": {"optimizer": {"name": "sgd", "nesterov": True}, "ema": 0.9, "scheduler": {"name": "step"}},
+        "backbone": {"augment": {"word_dropout": 0.2, "swap": 0.1}},
+    },
+    "texts-regression-2": {
+        "task": {"name": "text-regression"},
+        "adapter": {"name": "lora", "layers": "all", "rank": 2, "lora_dropout": 0.1},
+        "train": {"clip": 0.1, "early_stopping": 1, "batch_size": 5, "scheduler": {"name": "linear"}},
+        "features": {"store": "never"},
+    },
+    "texts-weights-1": {
+        "task": {"name": "text-classification", "imbalance": "weights", "label_smoothing": 0.1},
+        "adapter": {"name": "fine-tuning", "layers": "all"},
+        "train": {"workers": 1, "accumulate": 3, "batch_size": 3, "clip": 0.2},
+    },
+}
+"""Settings that differ from the usual ones of a case, by section."""
 WORDS = ["good", "bad", "film", "long", "dull", "bright", "never", "always", "again"]
 ENDS_WITHIN = 60
 
 
-def recipe(kind: str, adapter: str, folder: Path) -> dict:
+def recipe(kind: str, adapter: str, processes: str, folder: Path) -> dict:
     """Write the data of a case; return its recipe."""
     drawn = random.Random(7)
-    if kind == "pictures":
+    if kind in ("pictures", "labels"):
         from PIL import Image
 
         for n in range(48):
@@ -48,6 +103,14 @@ def recipe(kind: str, adapter: str, folder: Path) -> dict:
                 path
             )
         data = {"source": "folder", "path": str(folder / "photos")}
+        if kind == "labels":
+            lines = [
+                f"photos/{'ab'[n % 2]}/{n}.png,{n % 2},{n % 3 // 2},{('train', 'train', 'val', 'test')[n // 3 % 4]}"
+                for n in range(48)
+            ]
+            (folder / "labels.csv").write_text("file,odd,third,part\n" + "\n".join(lines) + "\n")
+            data = {"source": "table", "path": str(folder / "labels.csv"), "input": "file", "input_is": "path"}
+            data |= {"labels": ["odd", "third"], "split": "part"}
         backbone = {"name": "resnet18", "weights": "random", "size": 32, "augment": {"flip": "horizontal"}}
     else:
         from tl_text.checkpoint import write_tiny
@@ -56,16 +119,23 @@ def recipe(kind: str, adapter: str, folder: Path) -> dict:
         lines = [f"{' '.join(drawn.choices(WORDS, k=drawn.randint(1, 12)))} {n},{'ab'[n % 2]}" for n in range(48)]
         (folder / "texts.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
         data = {"source": "table", "path": str(folder / "texts.csv")}
+        if adapter == "regression":
+            lines = [f"{line.rpartition(',')[0]},{n / 7}" for n, line in enumerate(lines)]
+            (folder / "texts.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+            data["label_is"] = "number"
         backbone = {"name": "bert", "weights": str(folder / "bert")}
-    return {
-        "task": f"{'image' if kind == 'pictures' else 'text'}-classification",
+    usual = {
+        "task": f"{'image' if kind != 'texts' else 'text'}-classification",
         "data": data,
         "backbone": backbone,
-        "adapter": ADAPTERS[adapter],
+        "adapter": ADAPTERS.get(adapter, "fine-tuning"),
         "train": {"epochs": 4, "batch_size": 8, "precision": "fp32", "checkpoint_steps": 2, "views": 2},
         "evaluate": {"resamples": 10},
         "seed": 3,
     }
+    for section, settings in OTHERS.get(f"{kind}-{adapter}-{processes}", {}).items():
+        usual[section] = usual.get(section, {}) | settings if section in ("train", "backbone") else settings
+    return usual
 
 
 def started(case: str, place: Path, out: Path) -> list[int]:
@@ -174,7 +244,7 @@ def tried(case: str, folder: Path, kills: int, seed: int) -> dict:
     adapter, _, count = rest.rpartition("-")
     place = folder / case
     place.mkdir(parents=True)
-    (place / "recipe.json").write_text(json.dumps(recipe(kind, adapter, place)))
+    (place / "recipe.json").write_text(json.dumps(recipe(kind, adapter, count, place)))
     drawn = random.Random(f"{case} {seed}")
     began = time.monotonic()
     codes = ended(started(case, place, place / "unbroken"), ENDS_WITHIN * 3)

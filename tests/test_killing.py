@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.killing import EVERYTHING
+from tests.killing import EVERYTHING, OTHERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +35,6 @@ def test_a_few_kills(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("case", EVERYTHING)
+@pytest.mark.parametrize("case", [*EVERYTHING, *OTHERS])
 def test_two_hundred_kills(tmp_path, case):
     killing(tmp_path, 17, 2, case)

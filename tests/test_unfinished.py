@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 import tlcore
+import tlcore.running
 from tlcore.cli import app
 from tlcore.errors import Interrupted, UsageError, WeightsError
+from tlcore.reproduction import reproduce
 from tlcore.stopping import Stopping
 from tlcore.unfinished import differences, finished_epochs, owned
 
@@ -201,3 +203,67 @@ def test_a_stop_while_a_head_is_solved_or_in_the_last_epoch_is_not_lost(place):
         gone_on(name)
         lines = (place / name / "history.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def meanwhile(monkeypatch, name, happens):
+    """Let something happen once, when a run first comes to a function of `tlcore.running`."""
+    real, left = getattr(tlcore.running, name), [happens]
+
+    def late(*given):
+        while left:
+            left.pop()()
+        return real(*given)
+
+    monkeypatch.setattr(tlcore.running, name, late)
+
+
+def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_finished(place, monkeypatch):
+    stopped("out")
+    meanwhile(monkeypatch, "owned", lambda: gone_on("out"))
+    with pytest.raises(UsageError, match="is finished"):
+        gone_on("out")
+    assert len((place / "out" / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_that_begins_in_a_folder_while_another_reads_its_data_keeps_it(place, monkeypatch):
+    meanwhile(monkeypatch, "dataset_of", lambda: stopped("out"))
+    with pytest.raises(UsageError, match="overwrites nothing"):
+        tlcore.run("recipe.yaml", out="out", overrides=["seed=9"], warn=lambda text: None)
+    assert gone_on("out").metrics == tlcore.run("recipe.yaml", out="whole", warn=lambda text: None).metrics
+
+
+@pytest.fixture
+def at_once(place, monkeypatch):
+    """A run that was killed right after its folder was there."""
+
+    def killed(*given):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tlcore.running, "about_backbone", killed)
+        with pytest.raises(SystemExit):
+            tlcore.run("recipe.yaml", out="out", warn=lambda text: None)
+    return place / "out"
+
+
+def test_killed_at_once_the_lock_file_of_its_weights_still_counts(at_once):
+    (at_once.parent / "recipe.lock.json").write_text("{")
+    with pytest.raises(WeightsError, match="lock"):
+        gone_on("out")
+
+
+def test_killed_at_once_and_gone_on_with_other_settings_it_tells_them(at_once):
+    gone_on("out", "train.epochs=1")
+    assert reproduce(at_once, warn=lambda text: None).different == []
+
+
+def test_what_was_half_written_hinders_nothing_and_goes(place):
+    (place / "begun").mkdir()
+    (place / "begun" / ".recipe.yaml.k3j2_a9z").write_text("task: ima")
+    assert tlcore.run("recipe.yaml", out="begun", overrides=["train.epochs=1"], warn=lambda text: None)
+    stopped("out")
+    (place / "out" / ".metrics.json.k3j2_a9z").write_text("{")
+    (place / "out" / ".model.k3j2_a9z").mkdir()
+    (place / "out" / ".mine").write_text("")
+    gone_on("out")
+    assert [path.name for path in (place / "out").glob(".*")] == [".mine"]

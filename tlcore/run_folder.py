@@ -8,6 +8,8 @@ import datetime
 import io
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ __all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
 LONGEST_NAME = 100
 MODE = 0o775
 """Whatever the umask allows: not everybody on the machine may write into a run."""
+PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""How `tlcore.publishing` names what is not whole yet."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are wide forms that some spreadsheets take for the same signs."""
 
@@ -33,7 +37,8 @@ def require_free(out: Path) -> None:
     Raises:
         UsageError: it exists and is not empty.
     """
-    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
+    marks = (LOCK, ".recipe.yaml.")  # the second: what was killed while it wrote its first file
+    if out.exists() and (not out.is_dir() or not all(path.name.startswith(marks) for path in out.iterdir())):
         raise UsageError(
             f"{out} exists and is not empty; a run overwrites nothing",
             hint="name another folder with --out; an unfinished run goes on with --resume",
@@ -72,6 +77,16 @@ class RunFolder:
                 folder.mkdir(MODE)
                 return cls(folder)
         raise UsageError(f"too many runs in {parent} within one second")
+
+    def sweep(self) -> None:
+        """Remove what an earlier process was writing when it was killed."""
+        for path in self.path.iterdir():
+            if PARTIAL.fullmatch(path.name) is None:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Publish a file."""

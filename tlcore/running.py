@@ -188,6 +188,7 @@ class _Run:
         with contextlib.ExitStack() as held:
             if out is not None and earlier is not None and self.team.leads:
                 held.enter_context(owned(out))
+                require_unfinished(out)  # again: another process may have ended it while this one began
             with self.clock.phase("data"), _uncollected():
                 dataset = dataset_of(self.recipe)
             with self.clock.phase("backbone"), _uncollected(), noted(dataset.notes):
@@ -225,9 +226,13 @@ class _Run:
             goes_on = out is not None and earlier is not None
             parent = Path("runs") / self.recipe.name
             self.files = RunFolder(out) if out is not None and goes_on else RunFolder.made(out, parent, self.started)
-            if not goes_on:
+            if goes_on:
+                self.files.sweep()
+            else:
                 held.enter_context(owned(self.files.path))
+                require_free(self.files.path)  # again: another process may have written there while this one began
                 self.files.write("recipe.yaml", recipe_yaml(self.recipe))
+                begin(self.files.path, self._begins())
         self.folder = Path(self.team.told(str(self.files.path) if self.team.leads else ""))
         if not self.team.leads:
             self.files = RunFolder(self.folder, writes=False)
@@ -371,11 +376,14 @@ class _Run:
             )
         for line in changed:
             note(f"gone on with another {line}")
-        if changed:
+        if earlier is not None:
             self.files.write("recipe.yaml", recipe_yaml(self.recipe))
         if self.team.leads and (changed or earlier is None or earlier.identity is None):
-            lock = str(self.lock.resolve()) if self.lock is not None else None
-            begin(self.folder, {"place": str(Path.cwd()), "lock": lock, "identity": identity})
+            begin(self.folder, {**self._begins(), "identity": identity})
+
+    def _begins(self) -> dict[str, Any]:
+        """Return where the run begins, which who goes on with it must know even if it is killed at once."""
+        return {"place": str(Path.cwd()), "lock": str(self.lock.resolve()) if self.lock is not None else None}
 
     def _begun(self, checkpoints: Checkpoints) -> Begun | None:
         """Return what an earlier process left of the training; every process of the run goes on from the same."""

@@ -1,7 +1,7 @@
 """A run that has not ended: what it began with, who is at it, and what its finished epochs were.
 
-``begun.json`` is in a run's folder from before the first training step until all is written; a folder without it is
-finished, or nothing of it is worth going on with.
+``begun.json`` is in a run's folder from its start until all is written: first where the run began, and before the first
+training step also with what. A folder without it is finished, or nothing of it is worth going on with.
 """
 
 from __future__ import annotations

@@ -106,3 +106,25 @@ def test_a_disk_that_fails_at_any_call_costs_no_earlier_checkpoint(tmp_path, mon
     else:
         pytest.fail("it never ended")
     assert failed_at >= 10
+
+
+def test_damage_of_one_file_never_costs_two_checkpoints(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1, best="model")
+    save(checkpoints, 2, best=AS_BEFORE)
+    with (tmp_path / "step-000000002" / "best.safetensors").open("r+b") as file:
+        file.truncate(90)
+    again = Checkpoints(tmp_path)
+    assert again.look().step == 1
+    assert again.newest.tensors("best")["weight"].tolist() == (WEIGHTS["weight"] + 1).tolist()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"x"), lambda path: path.unlink()])
+def test_what_was_damaged_since_is_not_taken_over_into_the_next_one(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1, best="model")
+    save(checkpoints, 2, best=AS_BEFORE)
+    damage(tmp_path / "step-000000002" / "best.safetensors")
+    with pytest.raises(WeightsError, match="of the checkpoint of step 2 is gone or was changed"):
+        save(checkpoints, 3, best=AS_BEFORE)
+    assert Checkpoints(tmp_path).look().step == 1

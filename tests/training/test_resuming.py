@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from torch import nn
 from tlcore import Classification, Example, Phase, Plan, UsageError
 from tlcore.errors import Interrupted
 from tlcore.features.readers import FreshStates
-from tlcore.recipe import SGD, Adam, AdamW, Choice, OneCycle, Plateau, RMSprop, TrainSection
+from tlcore.recipe import SGD, Adam, AdamW, Choice, Constant, OneCycle, Plateau, RMSprop, TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
 from tlcore.training.network import Upper
-from tlcore.training.standing import Begun
+from tlcore.training.schedules import Schedule
+from tlcore.training.standing import Begun, Standing
 
 
 class Dense(nn.Module):
@@ -156,3 +158,21 @@ def test_checkpoints_come_by_step_and_by_minute(tmp_path, monkeypatch):
     saved.clear()
     go(tmp_path / "minutes", [], [], checkpoint_minutes=1e-9)
     assert {1, 2, 4, 5, 7, 8} <= set(saved)
+
+
+def test_in_other_batches_each_epoch_still_leaves_a_checkpoint(tmp_path):
+    history = []
+    assert go(tmp_path, [], history, stop_after=6) is None  # at the end of the second epoch
+    go(tmp_path, [], history, batch_size=16)  # an epoch now has 2 steps, so that 3 of them have 6 too
+    newest = Checkpoints(tmp_path).look()
+    assert (newest.position["epoch"], newest.step) == (3, 8)
+
+
+def test_more_processes_go_on_with_the_statistics_of_the_model(tmp_path):
+    assert go(tmp_path, [], [], stop_after=4) is None
+    checkpoint, one = Checkpoints(tmp_path).look(), trainer([])
+    schedule = Schedule("constant", Constant(), steps_per_epoch=3, epochs=3)
+    team = SimpleNamespace(size=2, rank=1)
+    Standing(one.bare, one.optimizer.optimizer, schedule, None, one.accelerator, team).restore(checkpoint)
+    weights = checkpoint.tensors("model")
+    assert all(torch.equal(value, weights[name]) for name, value in one.bare.state_dict().items())

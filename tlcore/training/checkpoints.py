@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tlcore.disk import room
 from tlcore.errors import ResourceError, WeightsError
 from tlcore.foreign_files import read_object
-from tlcore.publishing import MANIFEST, publish_folder, verify_folder
+from tlcore.publishing import MANIFEST, publish_copy, publish_folder, verify_folder
 from tlcore.weights import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ class Checkpoints:
     def save(self, position: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor] | str]) -> None:
         """Publish where training stands.
 
-        A part is its tensors, the name of a part with the same ones, or ``AS_BEFORE``. What has not changed is linked
-        rather than written again.
+        A part is its tensors, the name of a part with the same ones, or ``AS_BEFORE``. What is the same within a
+        checkpoint is linked; what is as before is copied, so that damage of one file never costs two checkpoints.
 
         Raises:
             ResourceError: the disk is full or cannot be written; the checkpoints before are as they were.
+            WeightsError: what is as before was changed on the disk since it was written.
         """
         target = self.folder / f"step-{position['step']:09d}"
         before, found = self.newest, Checkpoint(target, dict(position))
@@ -150,10 +151,12 @@ def _fill(
     for name, part in parts.items():
         path = folder / f"{name}{SUFFIX}"
         if isinstance(part, str):
-            if part == AS_BEFORE and before is None:
+            if part != AS_BEFORE:
+                _link(folder / f"{part}{SUFFIX}", path)
+            elif before is None:
                 raise ValueError(f"there is no checkpoint before the one of step {position['step']}")
-            kept = before is not None and part == AS_BEFORE
-            _link(before.folder / path.name if before is not None and kept else folder / f"{part}{SUFFIX}", path)
+            else:
+                _copy(before, path)
         else:
             tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.items()}
             write_tensors(path, tensors, {"step": str(position["step"])})
@@ -162,6 +165,19 @@ def _fill(
 def _bytes(parts: Mapping[str, Mapping[str, Tensor] | str]) -> int:
     """Return how much is written anew; the rest is linked."""
     return sum(tensor.nbytes for part in parts.values() if not isinstance(part, str) for tensor in part.values())
+
+
+def _copy(before: Checkpoint, path: Path) -> None:
+    """Copy a part of the checkpoint before, if it is what its manifest says."""
+    try:
+        listed = read_object(before.folder / MANIFEST)["files"][path.name]
+        publish_copy(path, before.folder / path.name, str(listed["sha256"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, WeightsError) as error:
+        raise WeightsError(
+            f"{path.name} of the checkpoint of step {before.step} is gone or was changed since it was written",
+            where=str(before.folder),
+            hint="look at the disk, then go on from the checkpoint before it with `tl run --resume`",
+        ) from error
 
 
 def _link(source: Path, path: Path) -> None:

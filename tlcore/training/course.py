@@ -59,6 +59,8 @@ class Course:
         self._agree = agree
         self._stopping = stopping
         self._best: Mapping[str, Tensor] | str | None = None
+        self._more = 0
+        """How many steps more were taken than epochs of today's length have: with other data, or in other batches."""
         self._written = time.monotonic()
 
     def go_on(self, begun: Begun) -> None:
@@ -89,6 +91,7 @@ class Course:
             )
         if not 0 <= kept["batch"] <= self._steps or not 0 <= kept["best_epoch"] <= len(begun.history):
             raise ValueError(f"it stands at batch {kept['batch']}, with epoch {kept['best_epoch']} the best")
+        self._more = begun.checkpoint.step - self._steps * self.position.epoch - self.position.batch
         self.result = Training([dict(record) for record in begun.history], int(kept["best_epoch"]), kept["best_score"])
         if self.result.best_epoch == 0:
             self.result.best_score = float("nan")
@@ -136,7 +139,7 @@ class Course:
         at, result = self.position, self.result
         position = {
             **self._told,
-            "step": at.epoch * self._steps + at.batch,
+            "step": self._more + at.epoch * self._steps + at.batch,
             "epoch": at.epoch,
             "batch": at.batch,
             "loss": at.loss,

@@ -121,7 +121,8 @@ class Standing:
             self._average.restore(checkpoint.tensors(AVERAGE), where)
         if self._scaler is not None:
             self._scaler.load_state_dict(scalars["scaler"])
-        if self._team is not None and self._team.size > 1:
+        # Of another number of processes nobody has this one's share: it goes on with the statistics of the model.
+        if self._team is not None and self._team.size == checkpoint.position["processes"] > 1:
             _set_statistics(self._module, checkpoint.tensors(STATISTICS)["statistics"][self._team.rank])
 
 
