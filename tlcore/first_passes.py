@@ -179,8 +179,12 @@ class FirstPasses:
     def _store(self, own_folder: Path) -> Path:
         """Return the store that all runs share; where it cannot be written to, a folder of this run alone."""
         root = store_root()
-        if self._recipe.features.store != "auto" or is_writable(root):
+        if self._recipe.features.store != "auto":
             return root
+        if is_writable(root):
+            with contextlib.suppress(OSError):  # some file systems say so only when asked to
+                root.mkdir(parents=True, exist_ok=True)
+                return root
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
         return own_folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,11 +68,19 @@ def reproduce(
 def _finished(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if (folder / BEGUN).is_file():
-        raise UsageError(f"the run in {folder} is not finished", hint=f"finish it: tl run --resume {folder}")
+        raise UsageError(
+            f"the run in {folder} is not finished", hint=f"finish it: tl run --resume {shlex.quote(str(folder))}"
+        )
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder} holds no finished run: {error}", where=str(path)) from error
+    except OSError as error:
+        raise WeightsError(
+            f"there is no finished run at {folder}",
+            where=f"{path}: {error.strerror}",
+            hint="give the folder of a finished run; `tl runs` lists them",
+        ) from error
+    except ValueError as error:
+        raise WeightsError("the run's manifest is damaged", where=f"{path}: {error}", hint="start a new run") from error
     if not isinstance(found, dict):
         raise WeightsError("the manifest is no mapping", where=str(path))
     return found

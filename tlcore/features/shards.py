@@ -212,5 +212,5 @@ def _split(keys: Tensor) -> list[bytes]:
 
 def shard_files(folder: Path) -> Iterator[Path]:
     """Yield the shards of a folder by name; none where there is no such folder."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         yield from sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
