@@ -155,8 +155,7 @@ def nearest_file(name: str, known: Iterable[str]) -> str | None:
     """
     given = PurePath(name)
     files = [PurePath(file) for file in known]
+    same = sorted(file.name for file in files if file.stem.casefold() == given.stem.casefold())
     alike = {file.stem: file.name for file in files if file.suffix.casefold() == given.suffix.casefold()}
     meant = nearest(given.stem, alike)
-    if meant is not None:
-        return alike[meant]
-    return next((file.name for file in files if file.stem.casefold() == given.stem.casefold()), None)
+    return alike[meant] if meant is not None and not same else next(iter(same), None)

@@ -368,8 +368,7 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER_LIMIT, path.stat().st_size):
             raise WeightsError(
-                f"refused: {path.name} is no safetensors file, or a damaged one: its first 8 bytes claim a header of "
-                f"{length:,} bytes",
+                f"refused: the header of {path.name} claims {length:,} bytes: it is damaged, or no safetensors file",
                 where=f"{path}: {path.stat().st_size:,} bytes in all",
                 hint="fetch or copy the file again",
             )
