@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,9 @@ def model_folder(run: Path) -> Path:
     unfinished = run.is_dir() and (run / "recipe.yaml").is_file()
     raise UsageError(
         f"{run} is a run that did not finish: it has no model" if unfinished else f"there is no model at {run}",
-        hint="give the folder of a finished run, such as runs/vehicles/2026-01-31T12-00-00",
+        hint=f"finish it: tl run --resume {shlex.quote(str(run))}"
+        if unfinished
+        else "give the folder of a finished run, such as runs/vehicles/2026-01-31T12-00-00; `tl runs` lists them",
     )
 
 

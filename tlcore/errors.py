@@ -6,8 +6,10 @@ The exit code of each kind is part of the command line's contract. Only the stan
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 from tlcore.redaction import redacted
 
@@ -26,6 +28,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "nearest",
+    "nearest_file",
 ]
 
 FAULTS_SHOWN = 100
@@ -112,12 +115,15 @@ class RecipeFault:
 
 
 class RecipeError(TLError):
-    """All faults of a recipe at once."""
+    """All faults of a recipe at once; ``readable`` has those of its keys that are as they should be."""
 
     exit_code = 2
 
-    def __init__(self, faults: Sequence[RecipeFault], next_step: str | None = None) -> None:
+    def __init__(
+        self, faults: Sequence[RecipeFault], next_step: str | None = None, readable: Mapping[str, Any] | None = None
+    ) -> None:
         self.faults = tuple(faults)
+        self.readable = readable or {}
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         lines = [str(fault) for fault in self.faults[:FAULTS_SHOWN]]
         lines += [f"… and {len(self.faults) - FAULTS_SHOWN} more"] if len(self.faults) > FAULTS_SHOWN else []
@@ -140,3 +146,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     names = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), list(names), n=1, cutoff=0.6)
     return names[close[0]] if close else None
+
+
+def nearest_file(name: str, known: Iterable[str]) -> str | None:
+    """Return the known file's name that ``name`` most likely meant, or None.
+
+    An ending that both share says nothing, and another ending is meant only where all else is the same.
+    """
+    given = PurePath(name)
+    files = [PurePath(file) for file in known]
+    same = sorted(file.name for file in files if file.stem.casefold() == given.stem.casefold())
+    alike = {file.stem: file.name for file in files if file.suffix.casefold() == given.suffix.casefold()}
+    meant = nearest(given.stem, alike)
+    return alike[meant] if meant is not None and not same else next(iter(same), None)

@@ -181,8 +181,12 @@ class FirstPasses:
     def _storing(self, namespace: Namespace, passes: int) -> Storing:
         """Say where states are kept: where all runs do, or if that is only read, by this run alone."""
         root, mode = self._root, self._recipe.features.store
-        if mode != "auto" or is_writable(folder_of(root, namespace)):
+        if mode != "auto":
             return Storing(root, namespace, mode, passes)
+        if is_writable(folder_of(root, namespace)):
+            with contextlib.suppress(OSError):  # some file systems say so only when asked to
+                root.mkdir(parents=True, exist_ok=True)
+                return Storing(root, namespace, mode, passes)
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
         return Storing(self._own_folder, namespace, mode, passes, only_read=root)
 

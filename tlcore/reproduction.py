@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -71,11 +72,17 @@ def reproduce(
 def _finished(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if (folder / BEGUN).is_file():
-        raise UsageError(f"the run in {folder} is not finished", hint=f"finish it: tl run --resume {folder}")
+        raise UsageError(
+            f"the run in {folder} is not finished", hint=f"finish it: tl run --resume {shlex.quote(str(folder))}"
+        )
     try:
         found = read_object(path)
     except WeightsError as error:
-        raise WeightsError(f"{folder} holds no finished run: {error.what}", where=str(path)) from error
+        raise WeightsError(
+            f"{folder} holds no finished run: {error.what}",
+            where=str(path),
+            hint="give the folder of a finished run; `tl runs` lists them",
+        ) from error
     place = found.get("place", "")
     if not isinstance(found.get("backbone", {}), dict) or not isinstance(place, str) or "\0" in place:
         raise WeightsError("the manifest is damaged: it does not say its backbone or its place", where=str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
+import errno
 import io
 import json
 import os
@@ -35,14 +36,34 @@ def require_free(out: Path) -> None:
     """Refuse a folder that holds anything but the mark of a run that never came to write.
 
     Raises:
-        UsageError: it exists and is not empty.
+        UsageError: it exists and is not empty, or lies where nothing can be written.
     """
+    if not is_writable(out.absolute()) and not out.is_file():
+        raise UsageError(
+            "the run's folder cannot be made",
+            where=f"{out}: nothing can be written there",
+            hint="name one that can be written to: --out DIR",
+        )
     marks = (LOCK, ".recipe.yaml.")  # the second: what was killed while it wrote its first file
     if out.exists() and (not out.is_dir() or not all(path.name.startswith(marks) for path in out.iterdir())):
         raise UsageError(
             f"{out} exists and is not empty; a run overwrites nothing",
             hint="name another folder with --out; an unfinished run goes on with --resume",
         )
+
+
+def _make(folder: Path) -> None:
+    """Make a folder with those above it; that the disk is full is told as such elsewhere."""
+    try:
+        folder.mkdir(MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UsageError(
+            "the run's folder cannot be made",
+            where=f"{folder}: {error.strerror}",
+            hint="name one that can be written to: --out DIR",
+        ) from error
 
 
 def is_writable(folder: Path) -> bool:
@@ -64,12 +85,11 @@ class RunFolder:
         """Return ``out``, or a new folder in ``parent`` that is named by the time.
 
         Raises:
-            UsageError: no name was free.
+            UsageError: it cannot be made, or no name was free.
         """
+        _make(parent if out is None else out)
         if out is not None:
-            out.mkdir(MODE, parents=True, exist_ok=True)
             return cls(out)
-        parent.mkdir(parents=True, exist_ok=True)
         stamp = started.strftime("%Y-%m-%dT%H-%M-%S")
         for attempt in range(1, 1000):
             folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")

@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -96,7 +97,10 @@ def require_unfinished(folder: Path) -> None:
             f"{folder} holds no run", where="no recipe.yaml is there", hint="start it: tl run RECIPE --out FOLDER"
         )
     if (folder / "manifest.json").is_file() and not (folder / BEGUN).is_file():
-        raise UsageError(f"the run in {folder} is finished", hint=f"look at it: tl runs {folder}")
+        raise UsageError(
+            f"the run in {folder} is finished",
+            hint=f"look at {folder / 'report.html'}; `tl reproduce {shlex.quote(str(folder))}` runs it again",
+        )
 
 
 def begin(folder: Path, identity: Mapping[str, Any]) -> None:

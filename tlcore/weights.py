@@ -389,7 +389,11 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER_LIMIT, path.stat().st_size):
-            raise WeightsError(f"refused: the header of {path.name} claims {length} bytes", where=str(path))
+            raise WeightsError(
+                f"refused: the header of {path.name} claims {length:,} bytes: it is damaged, or no safetensors file",
+                where=f"{path}: {path.stat().st_size:,} bytes in all",
+                hint="fetch or copy the file again",
+            )
         raw = file.read(length)
     try:
         header = json.loads(raw, object_pairs_hook=once)

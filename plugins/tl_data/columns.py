@@ -56,6 +56,10 @@ def find_columns(
     wanted = {"input": options.input_is, "label": "label", "split": "split", "group": "", "id": "id"}
     if not options.labelled or options.labels:
         del wanted["label"]
+    search.require_all(
+        [(role, name) for role in wanted if (name := getattr(options, role)) is not None]
+        + [("labels", name) for name in options.labels if options.labelled]
+    )
     labels = tuple(search.named("labels", name) for name in options.labels) if options.labelled else ()
     named = {role: getattr(options, role) for role in wanted}
     found: dict[str, str | None] = {role: search.named(role, name) for role, name in named.items() if name is not None}
@@ -85,6 +89,21 @@ class _Search:
     def say(self, reason: str) -> None:
         self.notes.append(Problem(self.path.name, reason, skipped=False))
 
+    def require_all(self, named: Sequence[tuple[str, str]]) -> None:
+        """Name all columns that are missing at once, where there are several."""
+        known = [_folded(column) for column in self.columns]
+        missing = [(role, name) for role, name in named if _folded(name) not in known]
+        if len(missing) < 2:
+            return
+        meant = [nearest(name, self.columns) for _, name in missing]
+        raise DataError(
+            f"{self.path.name} has no columns {', '.join(repr(name) for _, name in missing)}",
+            where=f"{self.path}: {', '.join(f'data.{role}' for role, _ in missing)}; {self._found()}",
+            hint=f"did you mean {', '.join(map(repr, filter(None, meant)))}?"
+            if any(meant)
+            else "name those of the file",
+        )
+
     def named(self, role: str, name: str) -> str:
         if name in self.columns:
             return name
@@ -95,10 +114,13 @@ class _Search:
         if alike:
             raise self._ambiguous(role, alike)
         meant = nearest(name, self.columns)
+        hint = f"did you mean {meant!r}?" if meant else f"write data.{role}: and one of these"
+        if len(self.columns) == 1 and (between := next((one for one in ",;\t|" if one in self.columns[0]), None)):
+            hint = f"the cells seem to be separated by {between!r}: leave data.delimiter out, or write that"
         raise DataError(
             f"{self.path.name} has no column {name!r}",
             where=f"{self.path}: data.{role}; {self._found()}",
-            hint=f"did you mean {meant!r}?" if meant else f"write data.{role}: and one of these",
+            hint=hint,
         )
 
     def usual(self, role: str, names: Sequence[str], *, taken: set[str | None]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlcore.errors import DataError, nearest
+from tlcore.errors import DataError, nearest_file
 
 __all__ = ["absent", "printable"]
 
@@ -24,7 +24,7 @@ def absent(path: Path) -> DataError:
         beside = [entry.name for entry in missing.parent.iterdir()]
     except OSError:
         beside = []
-    meant = nearest(missing.name, beside)
+    meant = nearest_file(missing.name, beside)
     return DataError(
         f"{path} does not exist",
         where=f"{missing.parent} holds no {missing.name!r}",

@@ -76,7 +76,8 @@ def _undecodable(path: Path, encoding: str) -> DataError:
     return DataError(
         f"{path.name} is not {name}{reason}",
         where=where,
-        hint="mend it, or name the encoding that it was written in, such as `encoding: latin-1`",
+        hint="save it as UTF-8, or name the encoding that it was written in, such as `--set data.encoding=latin-1` "
+        "(`tl predict`: `--encoding latin-1`)",
     )
 
 

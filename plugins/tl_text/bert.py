@@ -95,7 +95,8 @@ class Bert(Backbone):
         longest = config["max_position_embeddings"]
         if options.max_length is not None and options.max_length > longest:
             raise UsageError(
-                f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights"
+                f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights",
+                hint=f"write {longest} or less, or leave it out: what is longer is cut",
             )
         max_length = min(_chosen("max_length", options.max_length, checkpoint.max_length, 512), longest)
         self._reader = TextReader(

@@ -73,3 +73,33 @@ def test_csv_output_cannot_start_a_formula(finished, tmp_path):
     (tmp_path / "new.csv").write_text("id,text\n=cmd(),good film\n")
     done = CliRunner().invoke(app, ["predict", str(finished), str(tmp_path / "new.csv"), "--format", "csv"])
     assert list(csv.reader(io.StringIO(done.stdout)))[1][0] == "'=cmd()"
+
+
+def test_an_encoding_can_be_named(finished, tmp_path):
+    for name in ("new.csv", "new.txt"):
+        (tmp_path / name).write_bytes("text\ngood film schön\n".encode("latin-1"))
+        refused = predict(finished, tmp_path / name)
+        assert refused.exit_code == 3
+        assert "--encoding latin-1" in refused.stderr
+        rows = rows_of(predict(finished, tmp_path / name, "--encoding", "latin-1"))
+        assert rows[-1]["prediction"] == "good"
+        unknown = predict(finished, tmp_path / name, "--encoding", "utf-99")
+        assert unknown.exit_code == 2
+        assert "no encoding 'utf-99'" in unknown.stderr
+
+
+def test_a_text_in_place_of_a_file_is_told_the_way(finished):
+    refused = predict(finished, "lovely film")
+    assert refused.exit_code == 3
+    assert "echo 'a text' | tl predict RUN -" in refused.stderr
+
+
+def test_a_finished_run_is_not_resumed_and_a_folder_without_one_not_repeated(finished, tmp_path):
+    done = CliRunner().invoke(app, ["run", "--resume", str(finished)])
+    assert done.exit_code == 2
+    assert f"tl reproduce {finished}" in done.stderr
+    done = CliRunner().invoke(app, ["reproduce", str(tmp_path)])
+    assert done.exit_code == 4
+    assert "there is no finished run at" in done.stderr
+    assert "Errno" not in done.stderr
+    assert "`tl runs` lists them" in done.stderr

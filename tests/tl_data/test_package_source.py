@@ -56,7 +56,7 @@ def test_the_tweets_are_all_there():
 def test_the_tweets_are_not_utf8_and_that_is_said():
     message = refusal(**TWEETS)
     assert "in line 2, 5039 such lines in all" in message
-    assert "encoding: latin-1" in message
+    assert "--set data.encoding=latin-1" in message
 
 
 def test_a_limit_shrinks_the_tweets():

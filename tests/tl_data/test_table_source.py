@@ -135,7 +135,7 @@ def test_an_encoding_is_obeyed_and_never_guessed(table):
     message = refusal(path)
     assert f"{path}:2" in message
     assert "2 such lines" in message
-    assert "encoding: latin-1" in message
+    assert "--set data.encoding=latin-1" in message
     assert [e.input for e in examples(path, encoding="latin-1")] == ["schön", "grün", "rot"]
     assert "no encoding 'latin-one'" in refusal(path, UsageError, encoding="latin-one")
     assert "no encoding 'hex'" in refusal(path, UsageError, encoding="hex")

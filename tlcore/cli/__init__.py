@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -60,6 +61,9 @@ def _global_options(
 
 def main() -> None:
     """Run ``tl``."""
+    # Whoever closes a stream does not want to hear, but many libraries count on it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets an escape, not a crash.
         if isinstance(stream, io.TextIOWrapper):

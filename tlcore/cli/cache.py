@@ -68,6 +68,7 @@ def why(
     """Say what a run of RECIPE would compute below the line, what it would reuse, and because of what."""
     from tlcore.cli import registry_of
     from tlcore.contracts import SPLITS
+    from tlcore.features.cache import store_root
     from tlcore.first_passes import FirstPasses
     from tlcore.notes import noted
     from tlcore.parts import dataset_of, early_line_of, parts_of
@@ -82,7 +83,7 @@ def why(
             resolved,
             dataset,
             parts.backbone,
-            own_folder=Path(),
+            own_folder=store_root(),
             progress=lambda phase, done, total: None,
             tell=lambda text: None,
         )

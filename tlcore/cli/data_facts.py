@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Example, Problem
-from tlcore.errors import DataError, UsageError, nearest
+from tlcore.errors import DataError, UsageError, nearest_file
 
 if TYPE_CHECKING:
     from tlcore.contracts import DataSource
@@ -95,7 +95,7 @@ def looked_at(path: Path, overrides: Sequence[str], registry: Registry) -> Facts
     """
     if not path.exists():
         beside = [entry.name for entry in path.absolute().parent.iterdir()] if path.absolute().parent.is_dir() else []
-        meant = nearest(path.name, beside)
+        meant = nearest_file(path.name, beside)
         raise DataError(f"there is no {path}", hint=f"did you mean {meant!r}?" if meant else "check --data")
     section: dict[str, Any] = {"source": _source_for(path), "path": str(path)}
     if section["source"] == "folder":

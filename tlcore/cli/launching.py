@@ -26,6 +26,8 @@ GENTLE = 30.0
 CAUSE = 2.0
 """Seconds after which a process that the others have lost is not ending, but hangs."""
 LOST = LostError.exit_code
+MOST_FOR_A_CORE = 8
+"""Processes; more of them only wait for each other, and thousands bring a machine down."""
 
 
 def launched(processes: int) -> int:
@@ -34,12 +36,18 @@ def launched(processes: int) -> int:
     Where it was stopped by SIGTERM or SIGINT, that is 128 and the signal's number.
 
     Raises:
-        UsageError: fewer than two, or it was started by a launcher already.
+        UsageError: fewer than one, more than this machine bears, or it was started by a launcher already.
     """
     if is_member():
         raise UsageError("--processes was given to a process that a launcher started", hint="leave one of them out")
     if processes < 1:
         raise UsageError(f"--processes is {processes}", hint="give how many are to share the run")
+    cores = os.cpu_count() or 1
+    if processes > MOST_FOR_A_CORE * cores:
+        raise UsageError(
+            f"--processes is {processes}, more than this machine of {cores} cores can bear",
+            hint=f"give one for each GPU, or {cores} at most where there is none",
+        )
     with _Launch(processes) as launch:
         return launch.watched()
 

@@ -18,7 +18,7 @@ NARROWEST = 60
 
 def width() -> int:
     """Return how many characters a line may have."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return WIDEST
     return max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,9 @@ def predict(
     column: Annotated[
         str | None, typer.Option("--input", metavar="COLUMN", help="The column of a table that holds the texts.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", metavar="NAME", help="Encoding of tables and texts, UTF-8 unless given.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict with the model of RUN. Every input gets a row; one that cannot be read says why."""
@@ -51,7 +55,7 @@ def predict(
     registry = registry_of(ctx)
     kind = about(model_folder(run))["inputs"]
     with contextlib.redirect_stdout(sys.stderr):
-        named = list(_inputs(files, kind, column, registry))
+        named = list(_inputs(files, kind, _Reading(registry, column, encoding)))
         if not named:
             raise DataError("there is nothing to predict", where=f"looked in: {', '.join(files)}")
         model = load(run, registry=registry, device=device)
@@ -68,7 +72,16 @@ def predict(
         raise typer.Exit(DataError.exit_code)
 
 
-def _inputs(files: Iterable[str], kind: str, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
+@dataclass(frozen=True)
+class _Reading:
+    """How tables and texts are read."""
+
+    registry: Registry
+    column: str | None
+    encoding: str | None
+
+
+def _inputs(files: Iterable[str], kind: str, reading: _Reading) -> Iterator[tuple[str, Any]]:
     for name in files:
         if name == "-":
             for number, line in enumerate(sys.stdin, 1):
@@ -77,29 +90,39 @@ def _inputs(files: Iterable[str], kind: str, column: str | None, registry: Regis
             continue
         path = Path(name)
         if not path.exists():
-            raise DataError(f"no such file: {name}", where=f"looked at {path.absolute()}")
+            hint = "give a text itself on standard input: echo 'a text' | tl predict RUN -" if kind == "text" else None
+            raise DataError(f"no such file: {name}", where=f"looked at {path.absolute()}", hint=hint)
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-            yield from _from_file(file, kind, column, registry)
+            yield from _from_file(file, kind, reading)
 
 
-def _from_file(path: Path, kind: str, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
+def _from_file(path: Path, kind: str, reading: _Reading) -> Iterator[tuple[str, Any]]:
     if kind == "file":
         yield str(path), path
     elif kind == "text" and path.suffix.lower() in TABLES:
-        yield from _from_table(path, column, registry)
+        yield from _from_table(path, reading)
     else:
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = path.read_text(reading.encoding or "utf-8").splitlines()
+        except LookupError as error:
+            raise UsageError(
+                f"there is no encoding {reading.encoding!r}", where="--encoding", hint="usual: utf-8, latin-1, cp1252"
+            ) from error
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+            raise DataError(
+                f"{path} is not {error.encoding.upper()} text",
+                where=f"{path}: byte 0x{error.object[error.start]:02x} at place {error.start + 1}",
+                hint="save it as UTF-8, or name the encoding that it was written in, such as `--encoding latin-1`",
+            ) from error
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield f"{path}:{number}", _from_line(line, kind, f"{path}:{number}")
 
 
-def _from_table(path: Path, column: str | None, registry: Registry) -> Iterator[tuple[str, Any]]:
-    spec = registry.find("data", "data/table").spec
-    for item in spec.build(spec.options(path=path.absolute(), input=column, labelled=False)).examples():
+def _from_table(path: Path, reading: _Reading) -> Iterator[tuple[str, Any]]:
+    spec = reading.registry.find("data", "data/table").spec
+    options = spec.options(path=path.absolute(), input=reading.column, encoding=reading.encoding, labelled=False)
+    for item in spec.build(options).examples():
         if isinstance(item, Problem):
             if item.skipped:
                 yield item.id, item

@@ -33,13 +33,26 @@ def check(
     ] = False,
 ) -> None:
     """Say whether FILE is a valid recipe whose files are there; if not, list all that is wrong with it."""
-    from tlcore.recipe import read_recipe
-    from tlcore.recipe_check import Faults, faults_of
+    from tlcore.errors import RecipeError
+    from tlcore.recipe import key_places, read_recipe
+    from tlcore.recipe_check import Faults, faults_among, faults_of
 
-    recipe = read_recipe(file, registry_of(ctx), set_ or ())
-    faults = faults_of(recipe, deep=deep)
-    if faults:
-        raise faults[0] if len(faults) == 1 else Faults(faults)
+    notes: list[str] = []
+    try:
+        recipe = read_recipe(file, registry_of(ctx), set_ or ())
+    except RecipeError as error:
+        if others := faults_among(error.readable):
+            raise Faults(others, key_places(file, set_ or ()), error) from error
+        raise
+    if faults := faults_of(recipe, deep=deep, notes=notes):
+        places = key_places(file, set_ or ())
+        if len(faults) > 1:
+            raise Faults(faults, places)
+        refusal, place = faults[0].error, faults[0].place(places)
+        refusal.where = "\n".join(line for line in (place, refusal.where) if line)
+        raise refusal
+    for text in dict.fromkeys(notes):
+        typer.echo(harmless(f"note: {text}"), err=True)
     typer.echo(harmless(f"{file} is valid"))
     typer.echo(columns(_summary(recipe), indent="  "))
 

@@ -160,7 +160,9 @@ def _identify(example: Example, digests: Digests) -> Problem | None:
 
 
 def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
-    given = {id_: canonical_split(e.split) for id_, e in dataset.examples.items() if e.split is not None}
+    names = Counter(example.split for example in dataset.examples.values() if example.split is not None)
+    canonical = {name: _canonical(name, count) for name, count in names.items()}
+    given = {id_: canonical[e.split] for id_, e in dataset.examples.items() if e.split is not None}
     if given and len(given) < len(dataset.examples):
         missing = next(id_ for id_ in dataset.examples if id_ not in given)
         raise DataError(
@@ -183,6 +185,14 @@ def _assign_splits(dataset: Dataset, shares: Mapping[str, float]) -> None:
                 f"{len(set(dataset.digests.values()))} of different content)",
                 hint="give more data, or name the split of each example",
             )
+
+
+def _canonical(name: str, count: int) -> str:
+    try:
+        return canonical_split(name)
+    except DataError as error:
+        where = f"the split of {count} example{'s' * (count > 1)}"
+        raise DataError(error.what, where=where, hint=error.hint) from error
 
 
 def _report_equal_inputs(dataset: Dataset, digests: Digests, on_leak: Literal["note", "stop"]) -> None:

@@ -69,7 +69,7 @@ def compared(runs: Sequence[StoredRun], *, shared: bool = False) -> Comparison:
         DataError: different test splits.
     """
     if len(runs) < 2:
-        raise UsageError("there is nothing to compare: give two runs or more")
+        raise UsageError("there is nothing to compare with one run", hint="give two runs or more; `tl runs` lists them")
     for run in runs:
         if run.fault:
             raise UsageError(f"{run.folder} has no result: {run.fault}")

@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says what a run is, typed, with every key known. Nothing here imports torch."""
 
-from tlcore.recipe.reading import parse_recipe, read_data_section, read_recipe
+from tlcore.recipe.reading import key_places, parse_recipe, read_data_section, read_recipe
 from tlcore.recipe.reference import recipe_reference
 from tlcore.recipe.schema import recipe_schema
 from tlcore.recipe.sections import (
@@ -44,6 +44,7 @@ __all__ = [
     "Recipe",
     "Step",
     "TrainSection",
+    "key_places",
     "parse_recipe",
     "plain",
     "read_data_section",

@@ -33,7 +33,12 @@ def apply_override(root: Section, override: str, faults: list[RecipeFault]) -> N
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     # A value that is a section of its own may have a secret anywhere in it.
-    told = f"{path}=***" if any(looks_secret(word, "token") for word in re.split(r"[\s{},]+", text)) else override
+    secret = (
+        any(looks_secret(word, "token") for word in re.split(r"[\s{},]+", text))
+        if text.lstrip().startswith(("{", "["))
+        else looks_secret(text, keys[-1])
+    )
+    told = f"{path}=***" if secret else override
     at = f"--set {told if len(told) <= 80 else told[:77] + '...'}"
     if not equals or not all(keys):
         faults.append(RecipeFault(at, "this is no key=value", "write it as --set train.epochs=3"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tlcore.errors import PluginError, RecipeError, RecipeFault, UsageError, nearest
+from tlcore.errors import PluginError, RecipeError, RecipeFault, UsageError, nearest_file
 from tlcore.recipe.choices import OWN_CHOICES, Chosen, choose, chosen_by, keys_beside
 from tlcore.recipe.document import MAX_BYTES, Node, Scalar, Section, parse_document, shown
 from tlcore.recipe.keys import Key, keys_of
@@ -21,7 +21,7 @@ from tlcore.recipe.values import WRONG, built, read_keys, unknown_keys
 from tlcore.registry import KIND_WORDS, Registry
 from tlcore.specs import ANY_MODALITY
 
-__all__ = ["parse_recipe", "read_data_section", "read_recipe"]
+__all__ = ["key_places", "parse_recipe", "read_data_section", "read_recipe"]
 
 
 def read_recipe(path: Path, registry: Registry, overrides: Sequence[str] = ()) -> Recipe:
@@ -91,12 +91,29 @@ def read_data_section(section: Mapping[str, Any], registry: Registry, overrides:
     return _Reader(registry, faults).data(root)
 
 
+def key_places(path: Path, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Return where each key of a recipe that can be read stands, such as ``data.path``: file, line and column."""
+    places = {"": str(path)}
+    root = parse_document(path.read_text("utf-8-sig"), lambda line, column: f"{path}:{line}:{column}", [])
+    assert isinstance(root, Section), "it was read before"
+    for override in overrides:
+        apply_override(root, override, [])
+    left: list[tuple[str, Section]] = [("", root)]
+    while left:
+        front, section = left.pop()
+        for word, entry in section.entries.items():
+            places[front + word] = entry.value.at
+            if isinstance(entry.value, Section):
+                left.append((f"{front}{word}.", entry.value))
+    return places
+
+
 def _refuse_missing(path: Path) -> NoReturn:
     try:
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
     except OSError:
         raise UsageError(f"there is no recipe {path}", hint=f"there is no folder {path.parent}") from None
-    meant = nearest(path.name, names)
+    meant = nearest_file(path.name, names)
     if meant:
         hint = f"did you mean {path.parent / meant}?"
     else:
@@ -109,10 +126,10 @@ def _homes() -> dict[str, str]:
     sections = {**PLAIN_SECTIONS, "data": DataSection}
     homes = {key.name: "data.holdout" for key in keys_of(HoldoutSection)}
     for kind, own in OWN_CHOICES.items():
-        for name, cls in own.items():
-            for key in keys_of(cls):
-                shared = key.name in homes
-                homes[key.name] = f"train.{kind}" if shared else f"train.{kind}: {{name: {name}}}"
+        keys = {name: {key.name for key in keys_of(cls)} for name, cls in own.items()}
+        for word in set().union(*keys.values()):
+            owners = [f"{{name: {name}}}" for name in own if word in keys[name]]
+            homes[word] = f"train.{kind}" if len(owners) == len(own) else f"train.{kind}: {' or '.join(owners)}"
     homes |= {key.name: section for section, cls in sections.items() for key in keys_of(cls)}
     return homes | {key.name: "the top of the recipe" for key in keys_of(Recipe)}
 
@@ -152,7 +169,7 @@ class _Reader:
         self._check_name(values["name"], root, file)
         self._check_modalities(root, values)
         recipe = built(Recipe, values, root.at, "recipe", self.faults)
-        self._raise()
+        self._raise({word: value for word, value in values.items() if value is not WRONG})
         return recipe
 
     def data(self, root: Section) -> DataSection:
@@ -163,10 +180,10 @@ class _Reader:
             PluginError: a plugin that it names does not work.
         """
         section: DataSection = self._data(root, next(key for key in keys_of(Recipe) if key.name == "data"))
-        self._raise()
+        self._raise({})
         return section
 
-    def _raise(self) -> None:
+    def _raise(self, readable: Mapping[str, Any]) -> None:
         if self.plugin_errors:
             at, error = self.plugin_errors[0]
             others = [f"{place}: {other.what}" for place, other in self.plugin_errors[1:]]
@@ -174,7 +191,7 @@ class _Reader:
             raise PluginError(error.what, where="\n".join(where), hint=error.hint) from error
         if self.faults:
             next_step = "`tl recipe docs` explains every key, `tl show backbone vgg16` those of one thing"
-            raise RecipeError(sorted(self.faults, key=_position), next_step)
+            raise RecipeError(sorted(self.faults, key=_position), next_step, readable)
 
     def _section(self, node: Node, cls: type, name: str) -> Any:
         """Read a section with fixed keys, some of which may be choices."""

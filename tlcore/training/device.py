@@ -12,11 +12,37 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-__all__ = ["accelerator_for", "half_format", "keep_freed_memory", "precision_of", "resolved_precision"]
+__all__ = [
+    "accelerator_for",
+    "half_format",
+    "keep_freed_memory",
+    "precision_of",
+    "require_device",
+    "resolved_precision",
+]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Numbers of mallopt's parameters (malloc.h)."""
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def require_device(device: str, precision: str) -> bool:
+    """Refuse a device that is absent and a precision that does not fit it; return whether it is the processor.
+
+    Raises:
+        UsageError: either.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "train.device is cuda, but this machine has no CUDA device that torch can use",
+            where=f"torch {torch.__version__}",
+            hint="use `--set train.device=auto`, or install a torch build for your GPU and driver",
+        )
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    resolved_precision(precision, on_cpu=on_cpu)
+    return on_cpu
 
 
 def accelerator_for(device: str, precision: str) -> Accelerator:
@@ -26,18 +52,11 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
         UsageError: the device is absent, the precision does not fit it, or fewer processes found each other than were
             started.
     """
-    import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import InitProcessGroupKwargs
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "train.device is cuda, but this machine has no CUDA device that torch can use",
-            where=f"torch {torch.__version__}",
-            hint="use `--set train.device=auto`, or install a torch build for your GPU and driver",
-        )
-    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    on_cpu = require_device(device, precision)
     mixed = MIXED[resolved_precision(precision, on_cpu=on_cpu)]
     if on_cpu:
         keep_freed_memory()
