@@ -61,7 +61,8 @@ class Faults(TLError):
             more = "; ".join(part.replace("\n", " ") for part in (error.where, error.hint) if part)
             lines.append((f"{place}: " if place else "") + error.what + (f" ({more})" if more else ""))
         super().__init__(f"{len(lines)} things stand in the way of this recipe", where="\n".join(lines))
-        self.exit_code = max(error.exit_code for error in (*(fault.error for fault in faults), text) if error)
+        # A recipe that cannot be read is wrong whatever else is missing.
+        self.exit_code = text.exit_code if text else max(fault.error.exit_code for fault in faults)
 
 
 def faults_of(recipe: Recipe, *, deep: bool = False, notes: list[str] | None = None) -> list[Fault]:

@@ -298,7 +298,8 @@ class _Run:
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
         section, seed = self.recipe.train, self.recipe.seed
-        trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early)
+        memory = self.recipe.features.memory * 1e9
+        trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early, memory=memory)
         if begun is None:
             with self.clock.phase("probe"):
                 metrics |= self._probed(trainer, task, dataset)
@@ -311,7 +312,6 @@ class _Run:
             tables |= {
                 name: Table(tuple(t["columns"]), tuple(map(tuple, t["rows"]))) for name, t in kept["tables"].items()
             }
-        trainer.hold([*train, *validation], self.recipe.features.memory * 1e9)
         so_far = {"metrics": metrics, "tables": {name: dataclasses.asdict(table) for name, table in tables.items()}}
         with self.clock.phase("training"), self.stopping.gently():
             if self.recipe.head.solver == "lbfgs":

@@ -91,7 +91,7 @@ def test_another_table_is_read_with_the_columns_of_the_runs_own(place, monkeypat
     [
         ("review,kind\na good film,praise\nnot at all,prais\n", 3, "'prais' stands on 1 examples"),
         ("review,kind\na good film,\n", 3, "none of the 1 rows can be used"),
-        ("text,score\na good film,1\n", 3, "no column 'review'"),
+        ("text,score\na good film,1\n", 3, "no columns 'review', 'kind'"),
     ],
 )
 def test_data_that_does_not_fit_the_model_is_refused(place, monkeypatch, capsys, tmp_path, content, code, words):

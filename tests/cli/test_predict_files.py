@@ -100,6 +100,6 @@ def test_a_finished_run_is_not_resumed_and_a_folder_without_one_not_repeated(fin
     assert f"tl reproduce {finished}" in done.stderr
     done = CliRunner().invoke(app, ["reproduce", str(tmp_path)])
     assert done.exit_code == 4
-    assert "there is no finished run at" in done.stderr
+    assert "holds no finished run" in done.stderr
     assert "Errno" not in done.stderr
     assert "`tl runs` lists them" in done.stderr

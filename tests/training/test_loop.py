@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
 from tlcore.data.identity import content_digest
+from tlcore.errors import Interrupted
 from tlcore.features.first_pass import Storing, first_pass
 from tlcore.features.keys import namespace_of
 from tlcore.features.readers import FreshStates, HeldStates, Identities
@@ -23,6 +25,7 @@ from tlcore.training.head_solver import PENALTIES
 from tlcore.training.loop import Trainer
 from tlcore.training.network import Standardise, Upper
 from tlcore.training.optimizers import optimizer_for
+from tlcore.training.standing import Begun
 
 
 class Dense(nn.Module):
@@ -376,7 +379,7 @@ def test_a_frozen_normalisation_above_the_line_keeps_its_statistics():
     assert backbone.stages["top"].dropout.training
 
 
-def features_only(tmp_path, count=60):
+def features_only(tmp_path, count=60, memory=0.0):
     """Return a trainer of a head alone over stored features, and its training and validation examples."""
     train, validation = examples(count), examples(20, "validation")
     task = Classification()
@@ -391,7 +394,7 @@ def features_only(tmp_path, count=60):
     found = first_pass(backbone, 3, list(everything.values()), accelerator, storing, identities)
     plan = Plan(freeze_line=3, head=_head())
     return (
-        Trainer(Upper(backbone, plan), plan, found.reader, task, section(), accelerator, seed=5),
+        Trainer(Upper(backbone, plan), plan, found.reader, task, section(), accelerator, seed=5, memory=memory),
         train,
         validation,
     )
@@ -399,14 +402,36 @@ def features_only(tmp_path, count=60):
 
 def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path):
     losses = []
-    for name, most_bytes in (("held", 1e9), ("stored", 0)):
-        one, train, validation = features_only(tmp_path / name)
+    for name, memory in (("held", 1e9), ("stored", 0)):
+        one, train, validation = features_only(tmp_path / name, memory=memory)
         one.fit_standardisation(train)
-        one.hold([*train, *validation], most_bytes)
-        assert isinstance(one.reader, HeldStates) == (name == "held")
         result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
+        assert isinstance(one.reader, HeldStates) == (name == "held")
         losses.append([record["train"]["loss"] for record in result.history])
     assert losses[0] == losses[1]
+
+
+def test_training_on_held_features_goes_on_to_the_same_bits(tmp_path):
+    one, train, validation = features_only(tmp_path / "unbroken", memory=1e9)
+    one.fit_standardisation(train)
+    unbroken = one.train(train, validation, Checkpoints(tmp_path / "kept"), lambda *told: None).history
+    one, *_ = features_only(tmp_path / "stopped", memory=1e9)
+    one.fit_standardisation(train)
+    checkpoints, history, asked = Checkpoints(tmp_path / "broken"), [], itertools.count()
+
+    def stopping():
+        return next(asked) > 9
+
+    def told(epoch, record):
+        history.append(record)
+
+    with pytest.raises(Interrupted):
+        one.train(train, validation, checkpoints, told, stopping=stopping)
+    another, *_ = features_only(tmp_path / "going on", memory=1e9)
+    begun = Begun(Checkpoints(tmp_path / "broken").look(), history)
+    result = another.train(train, validation, checkpoints, told, begun=begun)
+    assert 0 < begun.checkpoint.step < 3 * 8
+    assert [record["train"]["loss"] for record in result.history] == [record["train"]["loss"] for record in unbroken]
 
 
 def test_the_standardised_features_of_wanted_places_are_kept(tmp_path, monkeypatch):

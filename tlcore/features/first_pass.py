@@ -134,22 +134,26 @@ class _Pass:
         self._measured = Measured(self._identities, self._store)
 
     def run(self) -> FirstPass:
-        keys = {one.key for one in self._all()}
+        keys = self._keys()
         if self._storing.mode == "never":
             self._check(keys)
             return self._result(RecomputedStates, reused=0)
         missing = self._store.look(keys)
         reused = len(keys) - len(missing)
+        del keys  # made anew where they are needed again: held for all examples they would cost memory
         if missing:
             where = f"below {self._line_name(self._line)}" if self._line else "of the input"
             if self._below is not None:
                 where += f", from those below {self._line_name(self._below.line)}"
             self._tell(f"feature store: states {where}: {len(missing)} to compute, {reused} are stored already")
-        if reason := self._fill_together(keys, missing):
+        if reason := self._fill_together(missing):
             note(reason)
-            self._check(self._store.look(keys))
+            self._check(self._store.look(self._keys()))
             return self._result(RecomputedStates, reused=reused)
         return self._result(StoredStates, reused=reused)
+
+    def _keys(self) -> set[bytes]:
+        return {one.key for one in self._all()}
 
     def _all(self) -> Iterator[Wanted]:
         """Yield every state to have, anew whenever it is asked for: held for all examples they would cost memory."""
@@ -165,7 +169,7 @@ class _Pass:
                 left.discard(one.key)
                 yield one
 
-    def _fill_together(self, keys: set[bytes], missing: set[bytes]) -> str:
+    def _fill_together(self, missing: set[bytes]) -> str:
         """Fill the store, each process a share of what is missing; return why nothing is stored, or nothing."""
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
         if world == 1:
@@ -178,7 +182,7 @@ class _Pass:
             self._unreadable = dict(gather_object(list(self._unreadable.items())))
             self._computed = sum(gather_object([self._computed]))
             reason = max(gather_object([reason]))
-        return reason or self._fill(self._store.look(keys) - self._unreadable.keys())
+        return reason or self._fill(self._store.look(self._keys()) - self._unreadable.keys())
 
     def _fill(self, missing: set[bytes]) -> str:
         for _ in range(MOST_ROUNDS):

@@ -74,8 +74,11 @@ class Trainer:
         note: Callable[[str], None] = lambda text: None,
         *,
         early: EarlyReading | None = None,
+        memory: float = 0,
     ) -> None:
+        """``memory``: so many bytes may be taken for features that only a head is trained on."""
         self.accelerator = accelerator
+        self._memory = memory
         self.task = task
         self.reader = self._later = reader
         self._early = early
@@ -162,10 +165,10 @@ class Trainer:
         standardised: Tensor = self.bare.standardise(features.to(self.accelerator.device)).cpu()
         return standardised
 
-    def hold(self, examples: Sequence[Example], most_bytes: float) -> None:
+    def _hold(self, examples: Sequence[Example]) -> None:
         """Keep what the head sees of these in memory where it fits and only the head is trained, at first at least."""
         size = len(examples) * self.bare.standardise.mean.numel() * 4
-        if self.bare.passed or getattr(self.reader, "changing", True) or size > most_bytes:
+        if self.bare.passed or getattr(self.reader, "changing", True) or size > self._memory:
             return
         features = torch.empty(len(examples), self.bare.standardise.mean.numel())
         start = 0
@@ -234,6 +237,7 @@ class Trainer:
         course = self._course(train, checkpoints, found or {}, stopping)
         if begun is not None:
             course.go_on(begun)
+        self._hold([*train, *validation])  # now that the standardisation is there
         while course.position.epoch < self.section.epochs and not self._is_over(course.result):
             epoch, started = course.position.epoch, time.perf_counter()
             self._read_for(epoch)
@@ -295,6 +299,7 @@ class Trainer:
         Raises:
             NumericError: a loss that is not finite.
         """
+        self._hold([*train, *validation])
         result = Training()
         encoded = self.task.encode([example.label for example in train])
         device = self.accelerator.device
