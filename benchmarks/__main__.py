@@ -112,6 +112,9 @@ def _add_options(parser: argparse.ArgumentParser, benchmark: Benchmark) -> None:
         )
     for option, (usual, about) in counts.items():
         parser.add_argument(option, type=_count, default=usual, metavar="N", help=f"{about} ({usual})")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="who takes part, as the table names it; several"
+    )
     if benchmark.berts:
         parser.add_argument(
             "--network", choices=("bert-base", "minilm"), default="bert-base", help="(%(default)s, random weights)"

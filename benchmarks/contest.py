@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.machine import Cost, ProcessError, described
 
-__all__ = ["Contender", "Settings", "Taken", "held", "report", "table"]
+__all__ = ["Contender", "Settings", "Taken", "held", "names", "report", "table"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Settings:
     """How many of their epochs the rivals really run; the time of more is that of one, multiplied."""
     network: str = "bert-base"
     """Which BERT the comparisons of texts use."""
+    only: Sequence[str] = ()
+    """The names of those that take part; all where there is none."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ def report(
 
     ``reference`` names the contender that all others are divided by; ``per`` is how many examples a time is for.
     """
+    wanted = settings.only or [contender.name for contender in contenders]
+    if strange := set(wanted) - {contender.name for contender in contenders}:
+        raise SystemExit(f"--only: there is no {', '.join(sorted(strange))}; there are: {names(contenders)}")
+    contenders = [contender for contender in contenders if contender.name in wanted]
     taken = held(contenders, settings.repeats)
     rows = [_row(contender, taken[contender.name], per) for contender in contenders if contender.name in taken]
     base = next((row for row in rows if row["name"] == reference), None)
@@ -101,6 +107,11 @@ def report(
     if base:
         print(f"  ratios: how many times as long as {reference}")
     return {"machine": described(), "settings": dataclasses.asdict(settings), "rows": rows}
+
+
+def names(contenders: Sequence[Contender]) -> str:
+    """Return the names of all who may take part, as `--only` takes them."""
+    return "; ".join(contender.name for contender in contenders)
 
 
 def table(rows: Sequence[Sequence[str]], sides: Sequence[str]) -> None:
