@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,15 +35,19 @@ class Gathered:
 
     def of(self, ids: Sequence[str]) -> Tensor:
         """Return the rows of these examples (N, …)."""
-        import torch
-
         if self._next >= len(self._announced) or self._announced[self._next] != ids:
-            return self._values[torch.tensor([self._rows[id_] for id_ in ids])]
+            return self._gathered(ids)
         if self._next - self._first >= len(self._parts):
             self._first = self._next
             batches = self._announced[self._next : self._next + TOGETHER]
-            rows = torch.tensor([self._rows[id_] for batch in batches for id_ in batch])
-            ends = list(accumulate(map(len, batches)))
-            self._parts = self._values[rows].tensor_split(ends[:-1])
+            self._parts = self._gathered(list(chain.from_iterable(batches))).split(list(map(len, batches)))
         self._next += 1
         return self._parts[self._next - 1 - self._first]
+
+    def _gathered(self, ids: Sequence[str]) -> Tensor:
+        import numpy
+        import torch
+
+        # Both are several times as fast as a list of numbers and an index in brackets.
+        rows = numpy.fromiter(map(self._rows.__getitem__, ids), numpy.int64, len(ids))
+        return self._values.index_select(0, torch.from_numpy(rows).to(self._values.device))

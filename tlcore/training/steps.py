@@ -72,9 +72,10 @@ class Stepper:
             if not isinstance(module, Standardise)
             for buffer in module.buffers()
         ]
-        # Accelerate's wrapper looks for another package's optimizers on the disk in every step. What it adds is the
-        # scaler; without one the optimizer itself does the same.
+        # Accelerate's wrapper looks for another package's optimizers on the disk in every step, and divides each loss
+        # by one. What it adds is the scaler; without one torch itself does the same.
         self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
+        self._backward: Callable[[Tensor], None] = accelerator.backward if accelerator.scaler else _backward
 
     def parts(self, ids: Sequence[str]) -> list[Sequence[str]]:
         """Return the parts in which this process goes through a step, as long as memory does not end."""
@@ -175,7 +176,7 @@ class Stepper:
         if not math.isfinite(value):
             raise _NotFiniteError("the loss", part, backward=False)
         share = len(part) / total
-        self._accelerator.backward(loss * share if share < 1 else loss)
+        self._backward(loss * share if share < 1 else loss)
         return value * share
 
     def _refusal(
@@ -207,11 +208,15 @@ class Stepper:
                 watch.forward = None  # an infinity that ended in a finite loss does no harm
                 if not error.backward:
                     continue
-                self._accelerator.backward(loss * (len(part) / len(ids)))
+                self._backward(loss * (len(part) / len(ids)))
                 if watch.backward is not None:
                     return watch.backward.what, _of(watch.backward, part)
         alone = self._team is None or self._team.size == 1
         return ("only a sum over finite gradients" if alone else "in the share of another process"), ()
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()
 
 
 def _of(found: Found, part: Sequence[str]) -> Sequence[str]:
