@@ -379,7 +379,7 @@ def test_a_frozen_normalisation_above_the_line_keeps_its_statistics():
     assert backbone.stages["top"].dropout.training
 
 
-def features_only(tmp_path, count=60, memory=0.0):
+def features_only(tmp_path, count=60, memory=0.0, precision="fp32"):
     """Return a trainer of a head alone over stored features, and its training and validation examples."""
     train, validation = examples(count), examples(20, "validation")
     task = Classification()
@@ -388,8 +388,8 @@ def features_only(tmp_path, count=60, memory=0.0):
     identities = Identities({id_: content_digest(list(example.input)) for id_, example in everything.items()})
     backbone = Small()
     backbone.preparation = {}
-    namespace = namespace_of(backbone, 3, name="small", weights="w", precision="fp32", libraries={})
-    accelerator = accelerator_for("cpu", "fp32")
+    namespace = namespace_of(backbone, 3, name="small", weights="w", precision=precision, libraries={})
+    accelerator = accelerator_for("cpu", precision)
     storing = Storing(tmp_path / "store", namespace)
     found = first_pass(backbone, 3, list(everything.values()), accelerator, storing, identities)
     plan = Plan(freeze_line=3, head=_head())
@@ -400,14 +400,15 @@ def features_only(tmp_path, count=60, memory=0.0):
     )
 
 
-def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path, precision):
     losses = []
     for name, memory in (("held", 1e9), ("stored", 0)):
-        one, train, validation = features_only(tmp_path / name, memory=memory)
+        one, train, validation = features_only(tmp_path / name, memory=memory, precision=precision)
         one.fit_standardisation(train)
         result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
         assert isinstance(one.reader, HeldStates) == (name == "held")
-        losses.append([record["train"]["loss"] for record in result.history])
+        losses.append([(record["train"]["loss"], record["validation"]["loss"]) for record in result.history])
     assert losses[0] == losses[1]
 
 

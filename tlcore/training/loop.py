@@ -436,9 +436,9 @@ class Trainer:
             if float(torch.rand((), generator=drawn)) < self.section.mix:
                 state, targets = self.bare.mix(state, self._shares(targets), drawn)
         state = moved(state, self.accelerator.device)
-        # A head by itself computes in fp32: preparing it for less in every step takes as long as the step.
-        network = self.bare if STANDARDISED in state else self.upper
-        return self.task.loss(network(state), targets.to(self.accelerator.device))
+        # A head computes in fp32, and to go through what Accelerate put around the whole takes as long as its step.
+        outputs = self.bare.head(state[STANDARDISED]) if STANDARDISED in state else self.upper(state)
+        return self.task.loss(outputs, targets.to(self.accelerator.device))
 
     def _shares(self, targets: Tensor) -> Tensor:
         """Return targets that can be blended: an index becomes a share of one for its output."""

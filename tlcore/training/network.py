@@ -128,13 +128,9 @@ class Upper(nn.Module):
 
     def forward(self, state: State) -> Tensor:
         """Return the head's outputs (N, outputs); the head computes in fp32 whatever the precision below it."""
-        outputs: Tensor
-        if STANDARDISED in state:
-            outputs = self.head(state[STANDARDISED])
-        else:
-            features = self.features(state)
-            with torch.autocast(features.device.type, enabled=False):
-                outputs = self.head(self.standardise(features))
+        seen = state[STANDARDISED] if STANDARDISED in state else self.features(state)
+        with torch.autocast(seen.device.type, enabled=False):
+            outputs: Tensor = self.head(seen if STANDARDISED in state else self.standardise(seen))
         return outputs
 
     def enter_epoch(self, epoch: int) -> None:
