@@ -18,10 +18,11 @@ GOALS = {id_: value.sum().sign() for id_, value in INPUTS.items()}
 class Machine:
     """One linear layer that runs out of memory above so many examples at a time."""
 
-    def __init__(self, part, room=1000, fit_memory=False, clip=None):
+    def __init__(self, part, room=1000, fit_memory=False, clip=None, scaler=None):
         torch.manual_seed(1)
         self.layer = nn.Linear(3, 1)
         accelerator = accelerator_for("cpu", "fp32")
+        accelerator.scaler = scaler
         optimizer = torch.optim.SGD([{"params": list(self.layer.parameters()), "part": "head"}], lr=0.1)
         self.notes = []
         self.room = room
@@ -53,6 +54,15 @@ def test_a_step_in_parts_is_the_step_in_one(part, clip):
     assert parts.step() == pytest.approx(whole.step(), rel=1e-6)
     assert torch.allclose(parts.weights, whole.weights, rtol=1e-5, atol=1e-7)
     assert len(parts.parts) > 1
+
+
+def test_steps_that_the_scaler_of_fp16_leaves_out_are_counted():
+    machine = Machine(32, scaler=torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-100))
+    before, seen = machine.weights, []
+    for number in range(2):
+        machine.stepper.take(list(INPUTS), lambda ids: 1000 * machine.loss(ids), number)
+        seen.append((bool(torch.equal(machine.weights, before)), machine.stepper.skipped))
+    assert seen == [(True, 1), (False, 1)]
 
 
 def test_clipping_bounds_how_far_the_weights_move():

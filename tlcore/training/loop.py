@@ -79,6 +79,7 @@ class Trainer:
         """``memory``: so many bytes may be taken for features that only a head is trained on."""
         self.accelerator = accelerator
         self._memory = memory
+        self._note = note
         self.task = task
         self.reader = self._later = reader
         self._early = early
@@ -242,9 +243,9 @@ class Trainer:
             epoch, started = course.position.epoch, time.perf_counter()
             self._read_for(epoch)
             with self._threads():
-                loss, lr = self._epoch(course)
+                told, lr = self._epoch(course)
                 with self._averaged():
-                    record = self._judged(course.result, {"loss": loss}, lr, validation, started)
+                    record = self._judged(course.result, told, lr, validation, started)
                     if record["best"]:
                         course.found_best(self.bare, averaged=self._average is not None)
             course.schedule.epoch_ended(improved=record["best"])
@@ -388,9 +389,9 @@ class Trainer:
         targets = self.task.encode([example.label for example in examples])
         return self.task.evaluate(self.outputs(examples), targets).metrics
 
-    def _epoch(self, course: Course) -> tuple[float, float]:
-        """Take the steps that an epoch still lacks; return its mean loss and its last learning rate."""
-        position, epoch = course.position, course.position.epoch
+    def _epoch(self, course: Course) -> tuple[dict[str, float], float]:
+        """Take the steps that an epoch still lacks; return what there is to tell of it, and its last learning rate."""
+        position, epoch, skipped = course.position, course.position.epoch, self._stepper.skipped
         self.bare.enter_epoch(epoch)
         batches = course.batches(epoch)
         ahead = batches[position.batch :]
@@ -409,7 +410,11 @@ class Trainer:
                     self._average.update()
                 course.step_taken()
         last = (epoch + 1) * len(batches) - 1
-        return position.loss / sum(map(len, batches)), self.lr * course.schedule.factor(last)
+        told = {"loss": position.loss / sum(map(len, batches))}
+        if skipped := self._stepper.skipped - skipped:
+            told["skipped_steps"] = skipped
+            self._note(f"epoch {epoch + 1}: {skipped} of its steps were left out, since a gradient overflowed in fp16")
+        return told, self.lr * course.schedule.factor(last)
 
     def _agree(self, step: int, *, last: bool) -> None:
         """See now and then that processes which share their steps still have the same weights."""

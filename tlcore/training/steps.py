@@ -72,9 +72,12 @@ class Stepper:
             if not isinstance(module, Standardise)
             for buffer in module.buffers()
         ]
+        self.skipped = 0
+        """Steps that fp16's scaler left out: a gradient overflowed, and it goes on with smaller ones."""
+        self._scaled = optimizer if accelerator.scaler is not None else None
         # Accelerate's wrapper looks for another package's optimizers on the disk in every step, and divides each loss
         # by one. What it adds is the scaler; without one torch itself does the same.
-        self._optimizer = optimizer if accelerator.scaler is not None else optimizer.optimizer
+        self._optimizer = self._scaled or optimizer.optimizer
         self._backward: Callable[[Tensor], None] = accelerator.backward if accelerator.scaler else _backward
 
     def parts(self, ids: Sequence[str]) -> list[Sequence[str]]:
@@ -105,6 +108,8 @@ class Stepper:
         if self._clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters(), self._clip)
         self._optimizer.step()
+        if self._scaled is not None and self._scaled.step_was_skipped:
+            self.skipped += 1
         return loss
 
     def _parameters(self) -> list[torch.nn.Parameter]:
