@@ -1,6 +1,7 @@
 """Stopped anywhere and gone on with by another trainer: the losses of all steps and the weights are the same bits."""
 
 import dataclasses
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from tlcore import Classification, Example, Phase, Plan, UsageError
 from tlcore.errors import Interrupted
 from tlcore.features.readers import FreshStates
 from tlcore.recipe import SGD, Adam, AdamW, Choice, Constant, OneCycle, Plateau, RMSprop, TrainSection
+from tlcore.training import course
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
@@ -158,6 +160,22 @@ def test_checkpoints_come_by_step_and_by_minute(tmp_path, monkeypatch):
     saved.clear()
     go(tmp_path / "minutes", [], [], checkpoint_minutes=1e-9)
     assert {1, 2, 4, 5, 7, 8} <= set(saved)
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9}])
+def test_where_writing_takes_long_the_best_weights_wait_in_memory(tmp_path, monkeypatch, settings):
+    best = itertools.cycle([True, False])  # of three epochs the second is the best
+    monkeypatch.setattr(Trainer, "_improves", lambda *scores: next(best))
+    expected, weights = go(tmp_path / "whole", [], [], **settings)
+    saved, save = [], Checkpoints.save
+    monkeypatch.setattr(course, "REST", 1e9)
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, *given: (saved.append(given[0]["epoch"]), save(self, *given))[1]
+    )
+    found, others = go(tmp_path / "rested", [], [], **settings)
+    assert saved == [1, 3]
+    assert found.best_epoch == expected.best_epoch == 2
+    assert all(torch.equal(value, weights[name]) for name, value in others.items())
 
 
 def test_in_other_batches_each_epoch_still_leaves_a_checkpoint(tmp_path):

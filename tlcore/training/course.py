@@ -20,6 +20,8 @@ __all__ = ["Course", "Pace"]
 
 AT_MOST_EVERY = 1.0
 """Seconds between checkpoints at the end of epochs that are not the best: repeating less costs less than writing."""
+REST = 9
+"""So many times as long as it took to write the last one passes before the next: a tenth of the time is enough."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Course:
         self._more = 0
         """How many steps more were taken than epochs of today's length have: with other data, or in other batches."""
         self._written = time.monotonic()
+        self._took = 0.0
 
     def go_on(self, begun: Begun) -> None:
         """Take over from an earlier process.
@@ -102,8 +105,7 @@ class Course:
 
         A mean of the weights is there for a moment only; other ones stay until the epoch's checkpoint is written.
         """
-        weights = module.state_dict().items()
-        self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights} if averaged else MODEL
+        self._best = _copied(module.state_dict()) if averaged else MODEL
 
     def step_taken(self) -> None:
         """Write a checkpoint where one is due, and stop where that is asked for.
@@ -124,18 +126,23 @@ class Course:
     def epoch_ended(self, *, last: bool) -> None:
         """Begin the next epoch; write a checkpoint where this one was the best, or something was not written for long.
 
+        Where that has just taken long, the best weights wait in memory: what a kill loses is computed again.
+
         Raises:
             Interrupted: it was asked for, and a checkpoint is there.
         """
         self.position = Position(self.position.epoch + 1)
-        late = time.monotonic() - self._written >= AT_MOST_EVERY
-        late, stop = self._agree(late, self._stopping())
-        if late or stop or last or self._best != AS_BEFORE:
+        elapsed = time.monotonic() - self._written
+        rested, late, stop = self._agree(elapsed >= REST * self._took, elapsed >= AT_MOST_EVERY, self._stopping())
+        if last or stop or (rested and (late or self._best != AS_BEFORE)):
             self._save()
+        elif self._best == MODEL:
+            self._best = _copied(self._standing.weights())
         if stop and not last:
             self._stop()
 
     def _save(self) -> None:
+        began = time.monotonic()
         at, result = self.position, self.result
         position = {
             **self._told,
@@ -154,6 +161,11 @@ class Course:
         self._checkpoints.save(position, parts)
         self._best = AS_BEFORE if self._best is not None else None
         self._written = time.monotonic()
+        self._took = self._written - began
 
     def _stop(self) -> None:
         raise Interrupted("interrupted", where=f"after epoch {self.position.epoch}, batch {self.position.batch}")
+
+
+def _copied(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

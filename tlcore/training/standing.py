@@ -100,6 +100,10 @@ class Standing:
                         hint="try a smaller learning rate, or `--set train.precision=fp32`",
                     )
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """Return the weights as they are now, not copied."""
+        return self._module.state_dict()
+
     def scalars(self) -> dict[str, Any]:
         """Return what is no tensor: JSON-able."""
         _, scalars = _split(self._optimizer)
