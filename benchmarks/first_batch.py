@@ -11,7 +11,7 @@ from benchmarks.contenders import OFFLINE, Place
 from benchmarks.contest import Contender, Settings, Taken, report
 from benchmarks.inputs import write_tiny_pictures, write_tweets
 from benchmarks.machine import observed
-from benchmarks.second_run import IMPORTS
+from benchmarks.second_run import IMPORTS, frozen
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -21,25 +21,14 @@ def measure(settings: Settings) -> dict[str, Any]:
         photos, table = Path(folder) / "photos", Path(folder) / "tweets.csv"
         write_tiny_pictures(photos, settings.examples, side=64)
         write_tweets(table, settings.examples)
-        recipes: dict[str, dict[str, Any]] = {
-            "pictures": {
-                "task": "image-classification",
-                "data": {"source": "folder", "path": str(photos)},
-                "backbone": {"name": "vgg16", "weights": "imagenet-features"},
-            },
-            "texts": {
-                "task": "text-classification",
-                "data": {"source": "table", "path": str(table)},
-                "backbone": "minilm",
-            },
-        }
-        return {kind: _started(place, kind, recipe) for kind, recipe in recipes.items()}
+        backbone = {"name": "vgg16", "weights": "imagenet-features"}
+        return {kind: _started(place, kind, recipe) for kind, recipe in frozen(photos, table, backbone).items()}
 
 
 def _started(place: Place, kind: str, recipe: dict[str, Any]) -> dict[str, Any]:
     settings = place.settings
     path = place.fresh("recipe").with_suffix(".yaml")
-    path.write_text(json.dumps({**recipe, "adapter": "feature-extraction"}), "utf-8")
+    path.write_text(json.dumps(recipe), "utf-8")
 
     def imports() -> Taken:
         return Taken(observed(["-m", "benchmarks.rivals.imports", *IMPORTS[kind]], threads=settings.threads).cost)

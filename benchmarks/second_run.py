@@ -37,25 +37,32 @@ def measure(settings: Settings) -> dict[str, Any]:
         else:
             draw_vehicles(photos, settings.examples)
             backbone = {"name": "vgg16", "weights": "imagenet-features"}
-        recipes: dict[str, dict[str, Any]] = {
-            "pictures": {
-                "task": "image-classification",
-                "data": {"source": "folder", "path": str(photos)},
-                "backbone": backbone,
-            },
-            "texts": {
-                "task": "text-classification",
-                "data": {"source": "table", "path": str(table)},
-                "backbone": "minilm",
-            },
-        }
-        return {kind: _second(place, kind, recipe) for kind, recipe in recipes.items()}
+        return {kind: _second(place, kind, recipe) for kind, recipe in frozen(photos, table, backbone).items()}
+
+
+def frozen(photos: Path, table: Path, backbone: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a recipe for pictures and one for texts, each with a frozen network."""
+    return {
+        "pictures": {
+            "task": "image-classification",
+            "data": {"source": "folder", "path": str(photos)},
+            "backbone": backbone,
+            "adapter": "feature-extraction",
+            "seed": 7,
+        },
+        "texts": {
+            "task": "text-classification",
+            "data": {"source": "table", "path": str(table)},
+            "backbone": "minilm",
+            "adapter": "feature-extraction",
+            "seed": 7,
+        },
+    }
 
 
 def _second(place: Place, kind: str, recipe: dict[str, Any]) -> dict[str, Any]:
     settings = place.settings
     cache = place.fresh("cache")
-    recipe = {**recipe, "adapter": "feature-extraction", "seed": 7}
     first = tlcore_run(place, recipe, cache=cache)
     reused: list[int] = []
 
