@@ -96,7 +96,7 @@ def tlcore_epoch(place: Place, recipe: Mapping[str, Any], *, cache: Path | None 
     walls = [record["seconds"] for record in taken.details["history"][1:]]
     seconds = [later - earlier for earlier, later in itertools.pairwise(marks)]
     cost = Cost(statistics.median(seconds), statistics.median(walls))
-    return Taken(cost, taken.accuracy, taken.macro_f1, {**taken.details, "process": vars(taken.cost)})
+    return Taken(cost, taken.accuracy, taken.macro_f1, taken.tested, {**taken.details, "process": vars(taken.cost)})
 
 
 def absent(module: str) -> str | None:
@@ -140,7 +140,7 @@ def _run(place: Place, recipe: Mapping[str, Any], cache: Path | None) -> tuple[T
         "history": [{"epoch": record["epoch"], "seconds": record["seconds"]} for record in history],
         "intervals": test.get("intervals"),
     }
-    return Taken(process.cost, test.get("accuracy"), test.get("macro_f1"), details), marks
+    return Taken(process.cost, test.get("accuracy"), test.get("macro_f1"), test["n"], details), marks
 
 
 def _of_rival(process: Process, epochs: int | None) -> Taken:
@@ -155,7 +155,7 @@ def _of_rival(process: Process, epochs: int | None) -> Taken:
         missing = epochs - len(costs)
         cost = rest + usual.times(missing)
     details = {"process": vars(process.cost), "peak_anonymous": process.peak_anonymous, **said}
-    return Taken(cost, said["accuracy"], said["macro_f1"], details)
+    return Taken(cost, said["accuracy"], said["macro_f1"], said["tested"], details)
 
 
 def _last_line(process: Process) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Taken:
     cost: Cost
     accuracy: float | None = None
     macro_f1: float | None = None
+    tested: int = 0
+    """How many examples the scores are of."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,6 +101,7 @@ def report(
         ("CPU ratio", ">", lambda row: _optional(row["cpu_ratio"], ".2f")),
         ("wall ratio", ">", lambda row: _optional(row["wall_ratio"], ".2f")),
         ("accuracy", ">", lambda row: _optional(row["accuracy"], ".3f")),
+        ("95 %", "<", lambda row: "-".join(f"{end:.2f}" for end in row["accuracy_interval"])),
         ("macro F1", ">", lambda row: _optional(row["macro_f1"], ".3f")),
         ("", "<", lambda row: row["note"]),
     ]
@@ -132,8 +135,19 @@ def _row(contender: Contender, taken: Sequence[Taken], per: int) -> dict[str, An
         "cpu_ms_per_example": 1000 * statistics.median(cpu) / per,
         "accuracy": _median([one.accuracy for one in taken]),
         "macro_f1": _median([one.macro_f1 for one in taken]),
+        "accuracy_interval": _interval(_median([one.accuracy for one in taken]), taken[0].tested),
         "turns": [dataclasses.asdict(one) for one in taken],
     }
+
+
+def _interval(accuracy: float | None, tested: int) -> list[float]:
+    """Return the ends of the 95 % interval of an accuracy, nothing where there is none (Wilson, JASA 22, 1927)."""
+    if accuracy is None or not tested:
+        return []
+    from scipy.stats import binomtest
+
+    ends = binomtest(round(accuracy * tested), tested).proportion_ci(method="wilson")
+    return [float(ends.low), float(ends.high)]
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -12,12 +12,13 @@ __all__ = ["answer", "answer_forward"]
 
 
 def answer(epochs: Sequence[Cost], scoring: Cost, labels: Any, predicted: Any) -> None:
-    """Print the cost of each epoch and of scoring the test split, accuracy and macro F1."""
+    """Print the cost of each epoch and of scoring the test split, its size, accuracy and macro F1."""
     from sklearn.metrics import accuracy_score, f1_score
 
     said = {
         "epochs": [vars(epoch) for epoch in epochs],
         "scoring": vars(scoring),
+        "tested": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "macro_f1": float(f1_score(labels, predicted, average="macro")),
     }
