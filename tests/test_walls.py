@@ -31,6 +31,7 @@ ORDER = (
     "contracts",
     "specs",
     "hookspecs",
+    "tensor_files",
     "weights",
     "publishing",
     "plugin_index",
