@@ -36,6 +36,7 @@ __all__ = [
     "library_versions",
     "parameter_counts",
     "peak_memory",
+    "processor",
     "run_identity",
     "state_identities",
     "state_namespace",
@@ -200,3 +201,18 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def processor() -> dict[str, Any]:
+    """Return the processor's name, the class of kernels that torch takes for it, and the number of threads.
+
+    With another of any of these the last bits of a sum may be others.
+    """
+    import torch
+
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux tells more
+        about = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        if found := re.search(r"^model name\s*:\s*(.+)$", about, re.MULTILINE):
+            name = found[1].strip()
+    return {"name": name, "kernels": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}

@@ -25,7 +25,7 @@ __all__ = ["Reproduction", "reproduce"]
 
 COMPARED = ("model/model.safetensors", "predictions.parquet")
 """Files that are the same, byte for byte, where a run was repeated."""
-SURROUNDINGS = ("tlcore", "versions", "plugins", "device", "processes", "precision")
+SURROUNDINGS = ("tlcore", "versions", "plugins", "device", "processor", "processes", "precision")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Reproduction:
 
     result: Result
     surroundings: list[str]
-    """What it ran with that the first run did not: data, weights, versions, device."""
+    """What it ran with that the first run did not: data, weights, versions, device, kernels, threads."""
     different: list[str]
     """In which numbers it differs; none where both are the same bit for bit."""
 

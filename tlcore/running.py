@@ -35,6 +35,7 @@ from tlcore.provenance import (
     library_versions,
     parameter_counts,
     peak_memory,
+    processor,
     run_identity,
 )
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
@@ -510,6 +511,7 @@ class _Run:
             "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
             "seed": self.recipe.seed,
             "device": str(accelerator.device),
+            "processor": processor(),
             "processes": self.team.size,
             "precision": precision_of(accelerator),
             "backbone": about,

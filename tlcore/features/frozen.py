@@ -153,6 +153,7 @@ class FrozenPart:
 
         if self._half is not None:
             state = channels_last(state)
+        self._lower.eval()  # whoever else holds the stages may have switched them to training
         # Not inference mode: what comes out may be an input of training, and such tensors cannot be.
         with torch.no_grad():
             found: State = self._lower(send_to_device(state, self._accelerator.device))
