@@ -25,7 +25,7 @@ __all__ = ["Reproduction", "reproduce"]
 
 COMPARED = ("model/model.safetensors", "predictions.parquet")
 """Files that are the same, byte for byte, where a run was repeated."""
-SURROUNDINGS = ("tlcore", "versions", "plugins", "device", "processes", "precision")
+SURROUNDINGS = ("tlcore", "versions", "plugins", "device", "processes", "threads", "precision")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from tlcore.provenance import (
 )
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
-from tlcore.run_folder import RunFolder, require_free
+from tlcore.run_folder import RunFolder, open_to_others, require_free
 from tlcore.stopping import Stopping
 from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
@@ -139,7 +139,7 @@ def resume(
         recipe = read_recipe(folder / "recipe.yaml", registry, overrides)
         lock = Path(began["lock"]) if began.get("lock") else None
         one = _Run(recipe, registry, progress, warn, stopping or Stopping(), lock)
-        return one.execute(folder, _Earlier(began.get("identity"), allow_changed))
+        return one.execute(folder, _Earlier(began.get("identity"), allow_changed, began.get("threads", ())))
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ class _Earlier:
 
     identity: Mapping[str, Any] | None
     allow_changed: bool
+    threads: Sequence[int] = ()
 
 
 class _Run:
@@ -283,7 +284,13 @@ class _Run:
                 accelerator = passes.accelerator(accelerator)
         plugins, size = self.host.plugins, self.team.size
         identity = run_identity(self.plain, dataset, about["digest"], plugins, accelerator, processes=size)
-        self._begin(identity, earlier)
+        threads = self._threads(earlier)
+        write_down = functools.partial(self._write_down, {"identity": identity, "threads": threads}, earlier)
+        if earlier is None:
+            write_down()
+        else:
+            self._compare(identity, earlier)
+        self._look_around()
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)
@@ -293,7 +300,9 @@ class _Run:
             upper = Upper(backbone, plan)
         about |= parameter_counts(backbone, upper)
         checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
-        begun = self._begun(checkpoints) if earlier is not None else None
+        begun = self._begun(checkpoints, identity, earlier) if earlier is not None else None
+        if earlier is not None and begun is None:
+            write_down()
         train, validation = dataset.split("train"), dataset.split("validation")
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
@@ -319,7 +328,14 @@ class _Run:
             else:
                 stopping = self.stopping.asked
                 work = functools.partial(
-                    trainer.train, train, validation, checkpoints, begun=begun, found=so_far, stopping=stopping
+                    trainer.train,
+                    train,
+                    validation,
+                    checkpoints,
+                    begun=begun,
+                    taken_over=write_down,
+                    found=so_far,
+                    stopping=stopping,
                 )
             training = self._with_trackers(lambda told: work(epoch_finished=told))
         if self.stopping.asked():  # while a head was solved, or in the last epoch
@@ -361,14 +377,14 @@ class _Run:
             end(self.folder)
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
 
-    def _begin(self, identity: Mapping[str, Any], earlier: _Earlier | None) -> None:
-        """Write down what the run begins with, or compare that with what it goes on with.
+    def _compare(self, identity: Mapping[str, Any], earlier: _Earlier) -> None:
+        """Compare what the run began with and what it goes on with; nothing is written before it stands there again.
 
         Raises:
             UsageError: something changed.
         """
-        changed = differences(earlier.identity, identity) if earlier is not None and earlier.identity else []
-        if changed and earlier is not None and not earlier.allow_changed:
+        changed = differences(earlier.identity, identity) if earlier.identity else []
+        if changed and not earlier.allow_changed:
             raise UsageError(
                 "what the run began with has changed, so it would not become what it would have been",
                 where="\n".join(changed),
@@ -376,16 +392,40 @@ class _Run:
             )
         for line in changed:
             note(f"gone on with another {line}")
+
+    def _threads(self, earlier: _Earlier | None) -> list[int]:
+        """Return how many threads each process of the run has computed with, this one last; note where they differ."""
+        import torch
+
+        threads = [*(earlier.threads if earlier is not None else ()), torch.get_num_threads()]
+        if len(set(threads)) > 1:
+            note(
+                f"this run has computed with other numbers of threads ({', '.join(map(str, threads))}): they add up in "
+                "another order, so its last digits are not those of a run in one go"
+            )
+        return threads
+
+    def _write_down(self, begins: Mapping[str, Any], earlier: _Earlier | None) -> None:
+        """Write down what the run is done with, once it stands where it begins or goes on."""
         if earlier is not None:
             self.files.write("recipe.yaml", recipe_yaml(self.recipe))
-        if self.team.leads and (changed or earlier is None or earlier.identity is None):
-            begin(self.folder, {**self._begins(), "identity": identity})
+        if self.team.leads:
+            begin(self.folder, {**self._begins(), **begins})
+
+    def _look_around(self) -> None:
+        """Note where somebody else could change what this run reads again: its own files, and stored states."""
+        from tlcore.features.cache import store_root
+
+        stored = [store_root()] if self.recipe.features.store != "never" else []
+        for folder in (self.folder, *stored):
+            if danger := open_to_others(folder):
+                note(f"{folder} can be changed by others: {danger}")
 
     def _begins(self) -> dict[str, Any]:
         """Return where the run begins, which who goes on with it must know even if it is killed at once."""
         return {"place": str(Path.cwd()), "lock": str(self.lock.resolve()) if self.lock is not None else None}
 
-    def _begun(self, checkpoints: Checkpoints) -> Begun | None:
+    def _begun(self, checkpoints: Checkpoints, identity: Mapping[str, Any], earlier: _Earlier) -> Begun | None:
         """Return what an earlier process left of the training; every process of the run goes on from the same."""
         from tlcore.training.checkpoints import Checkpoint
         from tlcore.training.standing import Begun
@@ -410,7 +450,8 @@ class _Run:
         history = finished_epochs(self.folder, told[1]["epoch"])
         self.files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
         self.warn(f"resumed at step {told[1]['step']} (epoch {told[1]['epoch'] + 1}, batch {told[1]['batch'] + 1})")
-        return Begun(checkpoints.newest, history)
+        other = earlier.identity is not None and earlier.identity.get("data") != identity["data"]
+        return Begun(checkpoints.newest, history, other_data=other)
 
     def _leave(self, metrics: Mapping[str, Any], tables: Mapping[str, Table], manifest: Mapping[str, Any]) -> None:
         for name, table in tables.items():
@@ -501,6 +542,8 @@ class _Run:
     def _manifest(
         self, accelerator: Accelerator, dataset: Dataset, about: Mapping[str, Any], features: Mapping[str, int]
     ) -> dict[str, Any]:
+        import torch
+
         from tlcore import __version__
         from tlcore.training.device import precision_of
 
@@ -511,6 +554,7 @@ class _Run:
             "seed": self.recipe.seed,
             "device": str(accelerator.device),
             "processes": self.team.size,
+            "threads": torch.get_num_threads(),
             "precision": precision_of(accelerator),
             "backbone": about,
             "data": {"digest": data_digest(dataset)},
