@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tlcore.asking import is_table_name
 from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
@@ -24,7 +25,6 @@ from tlcore.unfinished import LOCK
 
 __all__ = ["RunFolder", "csv_text", "is_writable", "open_to_others", "require_free"]
 
-LONGEST_NAME = 100
 MODE = 0o775
 """Whatever the umask allows: not everybody on the machine may write into a run."""
 PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}")
@@ -154,7 +154,7 @@ class RunFolder:
         Raises:
             PluginError: a name that cannot be a file's everywhere.
         """
-        if len(name.encode()) > LONGEST_NAME or not name.replace("-", "").replace("_", "").isalnum():
+        if not is_table_name(name):
             raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only, 100 at most")
         self.write(f"{name}.csv", csv_text(table))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -18,10 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tlcore.asking import encoded
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
 from tlcore.disk import NO_SPACE, room
-from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError, WeightsError
+from tlcore.errors import (
+    DataError,
+    Interrupted,
+    LostError,
+    PluginError,
+    ResourceError,
+    TLError,
+    UsageError,
+    WeightsError,
+)
 from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
@@ -41,6 +52,7 @@ from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, open_to_others, require_free
 from tlcore.stopping import Stopping
+from tlcore.surroundings import Surroundings
 from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
 
@@ -186,7 +198,8 @@ class _Run:
             self.progress, self.warn = _silent_progress, _silent
         elif out is not None and earlier is None:
             require_free(out)
-        with contextlib.ExitStack() as held:
+        self.surroundings = Surroundings()
+        with self.surroundings.kept(), contextlib.ExitStack() as held:
             if out is not None and earlier is not None and self.team.leads:
                 held.enter_context(owned(out))
                 require_unfinished(out)  # again: another process may have ended it while this one began
@@ -259,7 +272,7 @@ class _Run:
         began: float,
         earlier: _Earlier | None,
     ) -> Result:
-        from tlcore.artifact import save
+        from tlcore.artifact import require_apart, save
         from tlcore.evaluation.splits import scored_splits
         from tlcore.first_passes import FirstPasses
         from tlcore.randomness import seeded
@@ -298,6 +311,7 @@ class _Run:
                 self.ending.callback(close)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
+        require_apart(backbone, upper)
         about |= parameter_counts(backbone, upper)
         checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
         begun = self._begun(checkpoints, identity, earlier) if earlier is not None else None
@@ -341,7 +355,11 @@ class _Run:
         if self.stopping.asked():  # while a head was solved, or in the last epoch
             raise Interrupted("interrupted")
         if frozen_digest(backbone, plan.freeze_line) != frozen:
-            raise TLError("the frozen part of the network changed while the rest was trained; please report this")
+            raise PluginError(
+                "the frozen part of the network changed while the rest was trained",
+                where=f"adapter {self.plain['adapter']['name']}, backbone {self.plain['backbone']['name']}",
+                hint="one of them holds on to weights below the line, or changes them; please report this to its maker",
+            )
         with self.clock.phase("evaluation"):
             predictions = self.folder / "predictions.parquet" if self.team.leads else None
             scores, found_tables, mistakes = scored_splits(self.recipe, trainer, task, dataset, predictions)
@@ -356,6 +374,7 @@ class _Run:
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
+        self.surroundings.tell()
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
         self._tell(
@@ -469,9 +488,9 @@ class _Run:
             return {}
         places = sampled(len(train), trainer.bare.standardise.mean.numel(), self.recipe.seed)
         features = trainer.fit_standardisation(train, places)
-        goal = task.encode([train[place].label for place in places])
+        goal = encoded(task, [train[place].label for place in places])
         others = {split: dataset.split(split) for split in ("validation", "test")}
-        targets = {split: task.encode([example.label for example in found]) for split, found in others.items()}
+        targets = {split: encoded(task, [example.label for example in found]) for split, found in others.items()}
         parts = {split: trainer.standardised(found) for split, found in others.items()}
         return {"probe": linear_probe(task, features, goal, parts, targets)}
 
@@ -570,7 +589,7 @@ class _Run:
 
     def _tell(self, hook: str, event: Any) -> None:
         if self.team.leads:
-            self.host.notify(hook, event, self.warn)
+            self.host.notify(hook, copy.deepcopy(event), self.warn)  # whatever is done to it changes no run
 
 
 @contextlib.contextmanager
