@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 from PIL import Image
 
 import tlcore
@@ -113,6 +114,38 @@ def test_what_changed_is_shown_and_refused_unless_told(place, monkeypatch, chang
     if "data" not in said:
         result = gone_on("out", *overrides, allow_changed=True)
         assert len((result.folder / "history.jsonl").read_text().splitlines()) == (5 if overrides else 3)
+
+
+def test_what_cannot_go_on_leaves_the_run_as_it_was(place):
+    stopped("out")  # within an epoch
+    names = ("begun.json", "recipe.yaml")
+    before = [(place / "out" / name).read_bytes() for name in names]
+    for n in range(24):
+        (place / "photos" / "ab"[n % 2] / f"{n}.png").unlink()
+    with pytest.raises(UsageError, match="stands in an epoch of"):
+        gone_on("out", "seed=9", allow_changed=True)
+    assert [(place / "out" / name).read_bytes() for name in names] == before
+
+
+def test_another_number_of_threads_is_told(place, monkeypatch):
+    stopped("out")
+    count = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count + 1)
+    said = []
+    tlcore.resume("out", warn=said.append)
+    assert any(f"other numbers of threads ({count}, {count + 1})" in line for line in said)
+    assert json.loads((place / "out" / "manifest.json").read_text())["threads"] == count + 1
+
+
+def test_a_run_goes_on_with_other_data_from_the_end_of_an_epoch(place):
+    with pytest.raises(Interrupted):
+        tlcore.run("recipe.yaml", out="out", overrides=["train.batch_size=100"], stopping=StopAfter(1))
+    for n in range(24, 40):
+        (place / "photos" / "ab"[n % 2] / f"{n}.png").unlink()
+    said = []
+    tlcore.resume("out", warn=said.append, allow_changed=True)
+    assert any("gone on with another data" in line for line in said)
+    assert len((place / "out" / "history.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_damaged_checkpoint_is_stepped_over(place):

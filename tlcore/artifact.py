@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example, Problem, Task
-from tlcore.errors import RecipeError, TLError, UsageError, WeightsError
+from tlcore.errors import PluginError, RecipeError, TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
 from tlcore.foreign_files import read_object
 from tlcore.plugins import PluginHost
@@ -103,6 +103,23 @@ def named_tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:
         for part, module in _modules(backbone, upper).items()
         for name, tensor in module.state_dict().items()
     }
+
+
+def require_apart(backbone: Backbone, upper: Upper) -> None:
+    """Refuse, before anything is trained, parts that hold a tensor together: they could not be saved.
+
+    Raises:
+        PluginError: two of them do.
+    """
+    seen: dict[int, str] = {}
+    for part, module in _modules(backbone, upper).items():
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            other = seen.setdefault(id(tensor), f"{part}/{name}")
+            if other != f"{part}/{name}":
+                raise PluginError(
+                    f"{other} and {part}/{name} are one tensor, which could not be saved",
+                    hint="that is a fault of the backbone or the adapter: a weight belongs to one place of one part",
+                )
 
 
 def save(

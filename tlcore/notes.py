@@ -15,7 +15,9 @@ __all__ = ["note", "noted"]
 
 def note(text: str) -> None:
     """Add a note to the run that is going on."""
-    warnings.warn(redacted(text), RecipeWarning, stacklevel=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RecipeWarning)  # whatever a plugin has made of warnings since the run began
+        warnings.warn(redacted(text), RecipeWarning, stacklevel=2)
 
 
 @contextlib.contextmanager

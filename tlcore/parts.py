@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcore.asking import encoded, fitted, planned, prepared_by, require_backbone
 from tlcore.contracts import SPLITS, Backbone, Plan, Task
 from tlcore.data.examples import Dataset, split_examples
 from tlcore.errors import DataError, UnreadableError, UsageError
@@ -51,10 +52,10 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
     from tlcore.randomness import seeded
 
     task = recipe.task.spec.build(recipe.task.options)
-    task_state = task.fit([example.label for example in dataset.split("train")])
+    task_state = fitted(task, [example.label for example in dataset.split("train")])
     for split in SPLITS:
         with _placed(f"in the {split} split"):
-            task.encode([example.label for example in dataset.split(split)])
+            encoded(task, [example.label for example in dataset.split(split)])
     # Initial weights, where a plugin draws any, come from torch's global generator: a seed of their own for each.
     with seeded(recipe.seed, "backbone"), recorded_files() as used:
         backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
@@ -62,8 +63,9 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
         verify_used(lock, used)
     if callable(measure := getattr(backbone, "fit", None)):
         measure(dataset.split("train"))
+    require_backbone(backbone)
     with seeded(recipe.seed, "adapter"):
-        plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
+        plan = planned(recipe.adapter.spec.build(recipe.adapter.options), backbone, task.outputs)
     _require_apart(backbone, plan)
     if recipe.head.solver != "steps" and (plan.freeze_line < len(backbone.stages) or recipe.train.mix):
         raise UsageError(
@@ -127,7 +129,7 @@ def _require_mixing(backbone: Backbone, plan: Plan, dataset: Dataset) -> None:
     with contextlib.suppress(UnreadableError):
         state = {FEATURES: torch.zeros(2, backbone.feature_dim)}
         if plan.freeze_line < len(backbone.stages):
-            state = backbone.prepare(dataset.split("train")[:2], None)
+            state = prepared_by(backbone, dataset.split("train")[:2], None)
         backbone.mix(state, torch.eye(2)[: len(next(iter(state.values())))], generator(0, "mix"))
 
 

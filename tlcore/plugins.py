@@ -30,7 +30,15 @@ from tlcore.notes import note
 from tlcore.plugin_index import TIME_LIMIT, Description, Plugin, PluginIndex
 from tlcore.redaction import redacted
 
-__all__ = ["BUILTIN_DISTRIBUTION", "ENTRY_POINT_GROUP", "LOADING", "Failure", "Plugin", "PluginHost"]
+__all__ = [
+    "BUILTIN_DISTRIBUTION",
+    "ENTRY_POINT_GROUP",
+    "LOADING",
+    "Failure",
+    "Plugin",
+    "PluginHost",
+    "installed_plugins",
+]
 
 ENTRY_POINT_GROUP = "tlcore"
 BUILTIN_DISTRIBUTION = "tlcore"
@@ -217,6 +225,11 @@ class PluginHost:
         except BaseException as error:  # SystemExit among them
             reason = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.reject(plugin, doing, textwrap.shorten(reason, width=400), error)
+
+
+def installed_plugins() -> list[Plugin]:
+    """Return what the installed distributions declare, whether it works or not; nothing is imported."""
+    return [_declaration(point) for point in _installed()]
 
 
 def _installed() -> Iterable[EntryPoint]:

@@ -11,19 +11,20 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tlcore.asking import is_table_name
 from tlcore.contracts import Problem, Table
 from tlcore.errors import PluginError, UsageError
 from tlcore.publishing import publish_file
 from tlcore.redaction import redacted
 from tlcore.unfinished import LOCK
 
-__all__ = ["RunFolder", "csv_text", "is_writable", "require_free"]
+__all__ = ["RunFolder", "csv_text", "is_writable", "open_to_others", "require_free"]
 
-LONGEST_NAME = 100
 MODE = 0o775
 """Whatever the umask allows: not everybody on the machine may write into a run."""
 PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}")
@@ -71,6 +72,30 @@ def is_writable(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def open_to_others(folder: Path) -> str | None:
+    """Return who else could put something of their own in a folder's place, or into it; None where only root can."""
+    if not hasattr(os, "geteuid"):  # not a Unix
+        return None
+    place = folder.resolve()
+    for one in (place, *place.parents):
+        with contextlib.suppress(OSError):
+            status = one.stat()
+            if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+                return f"everybody may write into {one}"
+            if status.st_uid not in (0, os.geteuid()):
+                return f"{one} belongs to another user ({_user(status.st_uid)})"
+    return None
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 class RunFolder:
@@ -129,7 +154,7 @@ class RunFolder:
         Raises:
             PluginError: a name that cannot be a file's everywhere.
         """
-        if len(name.encode()) > LONGEST_NAME or not name.replace("-", "").replace("_", "").isalnum():
+        if not is_table_name(name):
             raise PluginError(f"the task named a table {name!r}; a name has letters, digits, - and _ only, 100 at most")
         self.write(f"{name}.csv", csv_text(table))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -18,10 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tlcore.asking import encoded
 from tlcore.contracts import SPLITS, EpochFinished, Plan, RunFinished, RunStarted, Table, Task
 from tlcore.data.examples import Dataset, require_few_problems
 from tlcore.disk import NO_SPACE, room
-from tlcore.errors import DataError, Interrupted, LostError, ResourceError, TLError, UsageError, WeightsError
+from tlcore.errors import (
+    DataError,
+    Interrupted,
+    LostError,
+    PluginError,
+    ResourceError,
+    TLError,
+    UsageError,
+    WeightsError,
+)
 from tlcore.floors import require_floors
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
@@ -40,8 +51,9 @@ from tlcore.provenance import (
 )
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
-from tlcore.run_folder import RunFolder, require_free
+from tlcore.run_folder import RunFolder, open_to_others, require_free
 from tlcore.stopping import Stopping
+from tlcore.surroundings import Surroundings
 from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
 
@@ -140,7 +152,7 @@ def resume(
         recipe = read_recipe(folder / "recipe.yaml", registry, overrides)
         lock = Path(began["lock"]) if began.get("lock") else None
         one = _Run(recipe, registry, progress, warn, stopping or Stopping(), lock)
-        return one.execute(folder, _Earlier(began.get("identity"), allow_changed))
+        return one.execute(folder, _Earlier(began.get("identity"), allow_changed, began.get("threads", ())))
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,7 @@ class _Earlier:
 
     identity: Mapping[str, Any] | None
     allow_changed: bool
+    threads: Sequence[int] = ()
 
 
 class _Run:
@@ -186,7 +199,8 @@ class _Run:
             self.progress, self.warn = _silent_progress, _silent
         elif out is not None and earlier is None:
             require_free(out)
-        with contextlib.ExitStack() as held:
+        self.surroundings = Surroundings()
+        with self.surroundings.kept(), contextlib.ExitStack() as held:
             if out is not None and earlier is not None and self.team.leads:
                 held.enter_context(owned(out))
                 require_unfinished(out)  # again: another process may have ended it while this one began
@@ -259,7 +273,7 @@ class _Run:
         began: float,
         earlier: _Earlier | None,
     ) -> Result:
-        from tlcore.artifact import save
+        from tlcore.artifact import require_apart, save
         from tlcore.evaluation.splits import scored_splits
         from tlcore.first_passes import FirstPasses
         from tlcore.randomness import seeded
@@ -284,7 +298,13 @@ class _Run:
                 accelerator = passes.accelerator(accelerator)
         plugins, size = self.host.plugins, self.team.size
         identity = run_identity(self.plain, dataset, about["digest"], plugins, accelerator, processes=size)
-        self._begin(identity, earlier)
+        threads = self._threads(earlier)
+        write_down = functools.partial(self._write_down, {"identity": identity, "threads": threads}, earlier)
+        if earlier is None:
+            write_down()
+        else:
+            self._compare(identity, earlier)
+        self._look_around()
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)
@@ -292,9 +312,12 @@ class _Run:
                 self.ending.callback(close)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
+        require_apart(backbone, upper)
         about |= parameter_counts(backbone, upper)
         checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
-        begun = self._begun(checkpoints) if earlier is not None else None
+        begun = self._begun(checkpoints, identity, earlier) if earlier is not None else None
+        if earlier is not None and begun is None:
+            write_down()
         train, validation = dataset.split("train"), dataset.split("validation")
         metrics: dict[str, Any] = {}
         tables: dict[str, Table] = {}
@@ -320,13 +343,24 @@ class _Run:
             else:
                 stopping = self.stopping.asked
                 work = functools.partial(
-                    trainer.train, train, validation, checkpoints, begun=begun, found=so_far, stopping=stopping
+                    trainer.train,
+                    train,
+                    validation,
+                    checkpoints,
+                    begun=begun,
+                    taken_over=write_down,
+                    found=so_far,
+                    stopping=stopping,
                 )
             training = self._with_trackers(lambda told: work(epoch_finished=told))
         if self.stopping.asked():  # while a head was solved, or in the last epoch
             raise Interrupted("interrupted")
         if frozen_digest(backbone, plan.freeze_line) != frozen:
-            raise TLError("the frozen part of the network changed while the rest was trained; please report this")
+            raise PluginError(
+                "the frozen part of the network changed while the rest was trained",
+                where=f"adapter {self.plain['adapter']['name']}, backbone {self.plain['backbone']['name']}",
+                hint="one of them holds on to weights below the line, or changes them; please report this to its maker",
+            )
         with self.clock.phase("evaluation"):
             predictions = self.folder / "predictions.parquet" if self.team.leads else None
             scores, found_tables, mistakes = scored_splits(self.recipe, trainer, task, dataset, predictions)
@@ -341,6 +375,7 @@ class _Run:
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
+        self.surroundings.tell()
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
         self._tell(
@@ -362,14 +397,14 @@ class _Run:
             end(self.folder)
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
 
-    def _begin(self, identity: Mapping[str, Any], earlier: _Earlier | None) -> None:
-        """Write down what the run begins with, or compare that with what it goes on with.
+    def _compare(self, identity: Mapping[str, Any], earlier: _Earlier) -> None:
+        """Compare what the run began with and what it goes on with; nothing is written before it stands there again.
 
         Raises:
             UsageError: something changed.
         """
-        changed = differences(earlier.identity, identity) if earlier is not None and earlier.identity else []
-        if changed and earlier is not None and not earlier.allow_changed:
+        changed = differences(earlier.identity, identity) if earlier.identity else []
+        if changed and not earlier.allow_changed:
             raise UsageError(
                 "what the run began with has changed, so it would not become what it would have been",
                 where="\n".join(changed),
@@ -377,16 +412,40 @@ class _Run:
             )
         for line in changed:
             note(f"gone on with another {line}")
+
+    def _threads(self, earlier: _Earlier | None) -> list[int]:
+        """Return how many threads each process of the run has computed with, this one last; note where they differ."""
+        import torch
+
+        threads = [*(earlier.threads if earlier is not None else ()), torch.get_num_threads()]
+        if len(set(threads)) > 1:
+            note(
+                f"this run has computed with other numbers of threads ({', '.join(map(str, threads))}): they add up in "
+                "another order, so its last digits are not those of a run in one go"
+            )
+        return threads
+
+    def _write_down(self, begins: Mapping[str, Any], earlier: _Earlier | None) -> None:
+        """Write down what the run is done with, once it stands where it begins or goes on."""
         if earlier is not None:
             self.files.write("recipe.yaml", recipe_yaml(self.recipe))
-        if self.team.leads and (changed or earlier is None or earlier.identity is None):
-            begin(self.folder, {**self._begins(), "identity": identity})
+        if self.team.leads:
+            begin(self.folder, {**self._begins(), **begins})
+
+    def _look_around(self) -> None:
+        """Note where somebody else could change what this run reads again: its own files, and stored states."""
+        from tlcore.features.cache import store_root
+
+        stored = [store_root()] if self.recipe.features.store != "never" else []
+        for folder in (self.folder, *stored):
+            if danger := open_to_others(folder):
+                note(f"{folder} can be changed by others: {danger}")
 
     def _begins(self) -> dict[str, Any]:
         """Return where the run begins, which who goes on with it must know even if it is killed at once."""
         return {"place": str(Path.cwd()), "lock": str(self.lock.resolve()) if self.lock is not None else None}
 
-    def _begun(self, checkpoints: Checkpoints) -> Begun | None:
+    def _begun(self, checkpoints: Checkpoints, identity: Mapping[str, Any], earlier: _Earlier) -> Begun | None:
         """Return what an earlier process left of the training; every process of the run goes on from the same."""
         from tlcore.training.checkpoints import Checkpoint
         from tlcore.training.standing import Begun
@@ -411,7 +470,8 @@ class _Run:
         history = finished_epochs(self.folder, told[1]["epoch"])
         self.files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
         self.warn(f"resumed at step {told[1]['step']} (epoch {told[1]['epoch'] + 1}, batch {told[1]['batch'] + 1})")
-        return Begun(checkpoints.newest, history)
+        other = earlier.identity is not None and earlier.identity.get("data") != identity["data"]
+        return Begun(checkpoints.newest, history, other_data=other)
 
     def _leave(self, metrics: Mapping[str, Any], tables: Mapping[str, Table], manifest: Mapping[str, Any]) -> None:
         for name, table in tables.items():
@@ -429,9 +489,9 @@ class _Run:
             return {}
         places = sampled(len(train), trainer.bare.standardise.mean.numel(), self.recipe.seed)
         features = trainer.fit_standardisation(train, places)
-        goal = task.encode([train[place].label for place in places])
+        goal = encoded(task, [train[place].label for place in places])
         others = {split: dataset.split(split) for split in ("validation", "test")}
-        targets = {split: task.encode([example.label for example in found]) for split, found in others.items()}
+        targets = {split: encoded(task, [example.label for example in found]) for split, found in others.items()}
         parts = {split: trainer.standardised(found) for split, found in others.items()}
         return {"probe": linear_probe(task, features, goal, parts, targets)}
 
@@ -502,6 +562,7 @@ class _Run:
     def _manifest(
         self, accelerator: Accelerator, dataset: Dataset, about: Mapping[str, Any], features: Mapping[str, int]
     ) -> dict[str, Any]:
+
         from tlcore import __version__
         from tlcore.training.device import precision_of
 
@@ -528,7 +589,7 @@ class _Run:
 
     def _tell(self, hook: str, event: Any) -> None:
         if self.team.leads:
-            self.host.notify(hook, event, self.warn)
+            self.host.notify(hook, copy.deepcopy(event), self.warn)  # whatever is done to it changes no run
 
 
 @contextlib.contextmanager

@@ -121,6 +121,8 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
         found = read_object(path)
         paths = [found.get("place", ""), found.get("lock") or ""]
         sound = all(isinstance(one, str) and "\0" not in one for one in paths)
+        threads = found.get("threads", [])
+        sound = sound and isinstance(threads, list) and all(type(count) is int for count in threads)
         if sound and isinstance(found.get("identity", {}), dict):
             return found
     raise WeightsError(f"{BEGUN} is damaged", where=str(path), hint="start a new run")

@@ -43,11 +43,13 @@ class GuardedGroup(TyperGroup):
             # Whoever read our output has enough; what is still buffered must not be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from error
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:  # a plugin may raise anything; sys.exit(0) would look like success
             if type(error).__module__.partition(".")[0] in ("typer", "click"):
                 raise
-            refusal = _refusal(error)
+            refusal = _refusal(error) or _fault(error)
             if refusal is None:
+                if not isinstance(error, Exception):
+                    raise
                 raise typer.Exit(_report_bug()) from error
             invocation = ctx.find_object(Invocation)
             if invocation is not None and invocation.debug:
@@ -79,6 +81,13 @@ def _refusal(error: BaseException) -> TLError | None:
     if isinstance(error, OSError) and error.errno in NOT_ALLOWED and where:
         return UsageError("a file or folder may not be used", where=f"{where}: {error.strerror}")
     return None
+
+
+def _fault(error: BaseException) -> TLError | None:
+    """Return what an exception is to a user where a plugin that somebody installed let it out."""
+    from tlcore.plugin_faults import fault_of
+
+    return fault_of(error)
 
 
 def _tell(refusal: TLError) -> None:

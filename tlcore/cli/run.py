@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +62,7 @@ def run(
     progress, registry = ProgressLine(), registry_of(ctx)
     given: dict[str, Any] = {"overrides": overrides, "registry": registry, "progress": progress, "warn": tell}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
-    with member(), contextlib.redirect_stdout(sys.stderr), stopping.heard():
+    with member(), _kept_stdout(), stopping.heard():
         if recipe is not None:
             result = running.run(recipe, out=out, stopping=stopping, **given)
         elif resume is not None:
@@ -77,3 +79,16 @@ def run(
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
         typer.echo(str(result.folder))
+
+
+@contextlib.contextmanager
+def _kept_stdout() -> Iterator[None]:
+    """Send to standard error what anybody prints inside, be it Python, a library in C or another process."""
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as undo:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # one of them is closed, or no file
+            out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
+            kept = os.dup(out)
+            undo.callback(os.close, kept)
+            os.dup2(err, out)
+            undo.callback(os.dup2, kept, out)
+        yield

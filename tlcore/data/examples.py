@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tlcore.asking import examples_of
 from tlcore.contracts import SPLITS, DataSource, Example, Problem
 from tlcore.data.holding import Digests, held, place
 from tlcore.data.identity import content_digest
@@ -108,7 +109,7 @@ def split_examples(
     digests, labels = Digests(), dict[Any, Any]()
     notes: list[str] = []
     with noted(notes):
-        for item in source.examples():
+        for item in examples_of(source):
             if isinstance(item, Problem):
                 problems.append(item)
                 continue
@@ -150,7 +151,7 @@ def require_few_problems(problems: Sequence[Problem], usable: int, max_bad: int 
 
 
 def _identify(example: Example, digests: Digests) -> Problem | None:
-    if example.label is None:
+    if example.label is None or example.label != example.label:  # a number that is none, as tables mark gaps
         return Problem(example.id, "it has no label")
     try:
         digests[example.id] = content_digest(example.input)

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore.asking import decoded, mistakes_of
 from tlcore.contracts import Example, Mistake, Task
+from tlcore.errors import PluginError
+from tlcore.notes import note
 from tlcore.publishing import publish_file
 
 if TYPE_CHECKING:
@@ -20,17 +23,15 @@ def prediction_columns(task: Task, examples: Sequence[Example], outputs: Tensor)
     """Return id, split, label and what the task decodes, as columns of one length; what is decoded, as Arrow arrays.
 
     Raises:
-        ValueError: the task decoded another number of rows, or a column of ours.
+        PluginError: the task decoded another number of rows, or a column of ours.
     """
     columns: dict[str, Any] = {
         "id": [example.id for example in examples],
         "split": [example.split for example in examples],
         "label": [example.label for example in examples],
     }
-    for name, values in task.decode(outputs).items():
-        if name in columns or len(values) != len(examples):
-            raise ValueError(f"the task decoded a column {name!r} of {len(values)} rows for {len(examples)} examples")
-        columns[name] = _column(list(values))  # as Python's own numbers they would take five times the memory
+    for name, values in decoded(task, outputs).items():
+        columns[name] = _column(values)  # as Python's own numbers they would take five times the memory
     return columns
 
 
@@ -39,6 +40,11 @@ def write_predictions(path: Path, parts: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow
     from pyarrow import parquet
 
+    if odd := next((name for part in parts for name in part.keys() ^ parts[0].keys()), None):
+        raise PluginError(
+            f"the task decoded the column {odd!r} for one split, but not for another",
+            hint="that is for who wrote the task to mend: the columns must not depend on the examples",
+        )
     joined = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
     sink = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_arrays(list(joined.values()), names=list(joined)), sink)
@@ -49,18 +55,31 @@ def worst_mistakes(
     task: Task, examples: Sequence[Example], outputs: Tensor, targets: Tensor, count: int
 ) -> list[Mistake]:
     """Return the ``count`` most wrong examples, each with a preview and its decoded columns."""
-    severity = task.mistakes(outputs, targets).tolist()
+    severity = mistakes_of(task, outputs, targets)
     order = sorted((n for n, value in enumerate(severity) if value > 0), key=lambda n: (-severity[n], examples[n].id))
     shown = order[:count]
     if not shown:
         return []
-    decoded = task.decode(outputs[shown])
+    columns = decoded(task, outputs[shown])
     found = []
     for place, n in enumerate(shown):
-        row = {name: values[place] for name, values in decoded.items()}
+        row = {name: values[place] for name, values in columns.items()}
         example = examples[n]
-        found.append(Mistake(example.id, example.label, row.pop("prediction"), row, task.preview(example)))
+        found.append(Mistake(example.id, example.label, row.pop("prediction"), row, _preview(task, example)))
     return found
+
+
+def _preview(task: Task, example: Example) -> str | bytes:
+    """Return how an example is shown; one that cannot be shown costs its picture, and no finished training."""
+    try:
+        shown = task.preview(example)
+        if isinstance(shown, (str, bytes)):
+            return shown
+        reason = f"it is a {type(shown).__name__}"
+    except Exception as error:  # a plugin's
+        reason = f"{type(error).__name__}: {error}"
+    note(f"{type(task).__qualname__}.preview failed, so a mistake is shown without its input: {reason}")
+    return ""
 
 
 def _joined(name: str, parts: Sequence[Any]) -> Any:
@@ -94,8 +113,9 @@ def _column(values: list[Any]) -> Any:
 
 def _alike(labels: list[Any]) -> list[Any]:
     """Return labels of one type, as a column needs them: a source may give ``"a"`` beside ``("a", "b")``, 1 or "1"."""
-    labels = [sorted(label) if isinstance(label, (set, frozenset)) else label for label in labels]
+    labels = [sorted(label, key=str) if isinstance(label, (set, frozenset)) else label for label in labels]
     several = [isinstance(label, (tuple, list)) for label in labels]
     if any(several):
         return [list(label) if many else [label] for label, many in zip(labels, several, strict=True)]
-    return list(map(str, labels)) if any(isinstance(label, str) for label in labels) else labels
+    kinds = set(map(type, labels)) - {type(None)}
+    return labels if len(kinds) < 2 or kinds <= {int, float} else list(map(str, labels))

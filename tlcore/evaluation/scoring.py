@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore.asking import encoded, evaluated, examples_of
 from tlcore.contracts import Example, Problem, RunFinished, Task
 from tlcore.data.examples import Dataset, split_examples
 from tlcore.errors import DataError
@@ -47,7 +48,7 @@ def labelled_examples(section: DataSection, split: str | None) -> tuple[list[Exa
         shares = {"validation": section.holdout.validation, "test": section.holdout.test}
         dataset: Dataset = split_examples(source, shares=shares, max_bad=section.max_bad, leaks=section.leaks)
         return dataset.split(split), dataset.problems
-    found = list(source.examples())
+    found = list(examples_of(source))
     problems = [one for one in found if isinstance(one, Problem)]
     examples = [one for one in found if isinstance(one, Example)]
     labelled = [dataclasses.replace(one, split=NEW) for one in examples if one.label is not None]
@@ -85,7 +86,7 @@ def score(
     files.write_problems(every)
     if not readable:
         raise DataError("no example could be read", where=str(files.path / "problems.jsonl"))
-    targets = task.encode([example.label for example in readable])
+    targets = encoded(task, [example.label for example in readable])
     metrics, tables = _scores(task, outputs, targets, model.recipe.evaluate.resamples, model.recipe.seed)
     split = readable[0].split or NEW
     files.write_json("metrics.json", {split: metrics})
@@ -116,7 +117,7 @@ def evaluation_folder(run: Path, out: Path | None) -> RunFolder:
 def _scores(
     task: Task, outputs: Tensor, targets: Tensor, resamples: int, seed: int
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    found = task.evaluate(outputs, targets)
+    found = evaluated(task, outputs, targets)
     metrics = dict(found.metrics)
     if resamples:
         metrics["intervals"] = intervals(task, outputs, targets, metrics, resamples=resamples, seed=seed)

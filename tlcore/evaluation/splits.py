@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tlcore.asking import encoded, evaluated
 from tlcore.contracts import Mistake, Table, Task
 from tlcore.data.examples import Dataset
 from tlcore.evaluation.bootstrap import intervals
@@ -29,9 +30,9 @@ def scored_splits(
     columns = []
     for split in ("test", "validation"):
         examples = dataset.split(split)
-        targets = task.encode([example.label for example in examples])
+        targets = encoded(task, [example.label for example in examples])
         outputs = trainer.outputs(examples)
-        evaluation = task.evaluate(outputs, targets)
+        evaluation = evaluated(task, outputs, targets)
         metrics[split] = dict(evaluation.metrics)
         columns.append(prediction_columns(task, examples, outputs))
         if split == "test":

@@ -283,7 +283,7 @@ class _Pass:
 
     def _prepared(self, wanted: Iterable[Wanted], total: int) -> Iterator[tuple[Wanted, State, list[str]]]:
         threads = preparing_threads(self._accelerator)
-        return prepared(self._backbone, wanted, self._refuse, self._progress, total, threads=threads)
+        return prepared(self._backbone, wanted, self._refuse, self._progress, total, threads=threads, doubted=True)
 
     def _refuse(self, one: Wanted, reason: str) -> None:
         self._unreadable[one.key] = reason

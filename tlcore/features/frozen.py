@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from tlcore.asking import pooled, prepared_by
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.errors import NumericError, PluginError, UnreadableError
 from tlcore.features.batching import MASK, Buckets, ragged_names, unstacked
 from tlcore.features.threads import ThreadChoice
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
+from tlcore.plugin_faults import broken
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["FEATURES", "FrozenPart", "Row", "Wanted", "channels_last", "lower_part", "prepared"]
 
@@ -87,7 +89,7 @@ class FrozenPart:
             NumericError: a state that is not finite.
         """
         threads = preparing_threads(self._accelerator)
-        rows = prepared(self._backbone, wanted, unreadable, progress, total, threads=threads)
+        rows = prepared(self._backbone, wanted, unreadable, progress, total, threads=threads, doubted=self._doubted)
         yield from self.following(rows if throughput is None else throughput.awaited(rows))
 
     def following(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -106,6 +108,12 @@ class FrozenPart:
                 computed = self._computed(state)
             if self._doubted:
                 self._require_steady(state)
+            rows_now = {name: len(tensor) for name, tensor in computed.items()}
+            if odd := next((name for name, count in rows_now.items() if count != shapes[0][0]), None):
+                raise PluginError(
+                    f"the frozen stages gave {rows_now[odd]} rows of {odd} for {shapes[0][0]} that they took",
+                    hint="that is a fault of the backbone: a stage must return as many rows as it got",
+                )
             ragged = ragged_names(computed)
             sound = _is_finite(computed)
             for member, row in zip(members, unstacked(computed), strict=False):  # rows that fill up have none
@@ -114,30 +122,34 @@ class FrozenPart:
                 yield member, row, ragged
 
     def _require_steady(self, state: State) -> None:
-        """Compute a row of zeros twice.
+        """Compute a row twice: beside itself, and beside a row of zeros.
 
         Raises:
-            PluginError: it comes out otherwise the second time, so what is stored would be one draw of many.
+            PluginError: it comes out otherwise the second time, so what is stored would be one draw of many, or would
+                depend on who stood beside it.
         """
         import torch
 
         self._doubted = False
-        row = {name: torch.zeros_like(tensor[:1]) for name, tensor in state.items()}
-        if MASK in row:
-            row[MASK] += 1
-        once, again = self._computed(row), self._computed(row)
+        beside = {name: torch.cat([tensor[:1], tensor[:1]]) for name, tensor in state.items()}
+        alone = {name: torch.cat([tensor[:1], torch.zeros_like(tensor[:1])]) for name, tensor in state.items()}
+        if MASK in alone:
+            alone[MASK][1] = 1
+        before = _versions(self._lower)
+        once, again = self._computed(beside), self._computed(alone)
+        if _versions(self._lower) != before:
+            raise PluginError(
+                "the frozen stages change weights or buffers of theirs when they are asked",
+                hint="that is a fault of the backbone: in eval mode a stage must not keep anything",
+            )
         exact = self._accelerator.device.type == "cpu" and self._half is None
         share = OTHER_ORDER if exact else OTHER_ORDER_ROUGHLY
-        for name, values in once.items():
-            first, second = values.double(), again[name].double()
-            if not bool(torch.equal(first.isnan(), second.isnan())) or bool(
-                ((first - second).abs() > share * first.abs().amax()).any() if first.numel() else False
-            ):
-                raise PluginError(
-                    f"the frozen stages give other values when they are asked again ({name}): they draw at random, or "
-                    "keep a state",
-                    hint="that is a fault of the backbone: in eval mode a stage must depend on nothing but its input",
-                )
+        if name := next((name for name in once if not _is_like(once[name][:1], again[name][:1], share)), None):
+            raise PluginError(
+                f"the frozen stages give other values when they are asked again ({name}): they draw at random, keep a "
+                "state, or make a row depend on the others",
+                hint="that is a fault of the backbone: in eval mode a row must depend on nothing but its own input",
+            )
 
     def together(self, examples: Sequence[Example]) -> State:
         """Return the states of a few examples as one batch, whatever its shape.
@@ -157,6 +169,12 @@ class FrozenPart:
         # Not inference mode: what comes out may be an input of training, and such tensors cannot be.
         with torch.no_grad():
             found: State = self._lower(send_to_device(state, self._accelerator.device))
+        if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+            raise PluginError(
+                "the last frozen stage gave no dict of tensors",
+                where=f"stages: {', '.join(self._backbone.stages)}",
+                hint="that is a fault of the backbone: a stage takes a state and returns one",
+            )
         if self._half is not None and FEATURES not in found:  # Accelerate made fp32 of it
             found = _cast(found, self._half)
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
@@ -205,7 +223,7 @@ def lower_part(backbone: Backbone, line: int, *, first: int = 0, half: torch.dty
                 state = state if half is None else _cast(state, half)
             if line < len(backbone.stages):
                 return state
-            return {FEATURES: backbone.pool(state if half is None else _cast(state, torch.float32)).float()}
+            return {FEATURES: pooled(backbone, state if half is None else _cast(state, torch.float32)).float()}
 
     return Lower().requires_grad_(False)
 
@@ -222,13 +240,18 @@ def prepared(
     total: int = 0,
     *,
     threads: int = 1,
+    doubted: bool = False,
 ) -> Iterator[Row]:
     """Yield each readable example's prepared row and its ragged names; say which are unreadable, and why.
 
     Threads of their own prepare a little ahead. Augmented versions are prepared by one at a time: what augments reads
-    torch's global generator.
+    torch's global generator. Where the backbone is ``doubted``, it prepares an example once more, alone.
+
+    Raises:
+        PluginError: it comes out otherwise, or examples have tensors of other names or types than the first.
     """
     chunks = _chunks(wanted)
+    kinds: dict[str, torch.dtype] = {}
     done = 0
     chance = threading.Lock()
 
@@ -242,6 +265,14 @@ def prepared(
             while running:
                 chunk, future = running.popleft()
                 rows, bad = future.result()
+                if rows and not kinds:
+                    kinds.update(_kinds(rows[0][1]))
+                    if doubted:
+                        _require_alike(backbone, rows[-1])
+                if odd := next((member for member, row, _ in rows if _kinds(row) != kinds), None):
+                    raise broken(
+                        backbone, "prepare", f"gave tensors of other names or types for {odd.name} than before"
+                    )
                 running.extend((more, pool.submit(prepare, more)) for more in islice(chunks, 1))
                 for member, reason in bad:
                     unreadable(member, reason)
@@ -282,7 +313,7 @@ def _chunks(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 def _prepared_chunk(backbone: Backbone, chunk: Sequence[Wanted]) -> tuple[list[Row], list[tuple[Wanted, str]]]:
     try:
-        state = backbone.prepare([member.example for member in chunk], chunk[0].view)
+        state = prepared_by(backbone, [member.example for member in chunk], chunk[0].view)
     except UnreadableError as error:
         if len(chunk) == 1:
             return [], [(chunk[0], str(error))]
@@ -291,6 +322,44 @@ def _prepared_chunk(backbone: Backbone, chunk: Sequence[Wanted]) -> tuple[list[R
         return [row for rows, _ in halves for row in rows], [one for _, bad in halves for one in bad]
     ragged = ragged_names(state)
     return [(member, row, ragged) for member, row in zip(chunk, unstacked(state), strict=True)], []
+
+
+def _require_alike(backbone: Backbone, row: Row) -> None:
+    """Prepare an example again, without those that stood beside it.
+
+    Raises:
+        PluginError: it comes out otherwise.
+    """
+    member, before, _ = row
+    [(_, now, _)], _ = _prepared_chunk(backbone, [member])
+    for name, values in before.items():
+        if values.shape != now[name].shape or not _is_like(values, now[name], OTHER_ORDER):
+            raise broken(
+                backbone,
+                "prepare",
+                f"gave another {name} for {member.name} when it was asked for that one alone: it draws at random, "
+                "mixes up rows, or makes a row depend on the others",
+            )
+
+
+def _kinds(row: State) -> dict[str, torch.dtype]:
+    return {name: tensor.dtype for name, tensor in row.items()}
+
+
+def _is_like(first: Tensor, second: Tensor, share: float) -> bool:
+    """Say whether values are the same, but for a share of the largest."""
+    import torch
+
+    first, second = first.double(), second.double()
+    if first.shape != second.shape or not torch.equal(first.isnan(), second.isnan()):
+        return False
+    apart = (first - second).abs() > share * first.abs().amax() if first.numel() else first.bool()
+    return not bool(apart.any())
+
+
+def _versions(module: nn.Module) -> list[tuple[int, int]]:
+    """Return what changes when a weight or buffer is exchanged, or changed in place."""
+    return [(id(tensor), tensor._version) for tensor in (*module.parameters(), *module.buffers())]
 
 
 def _batches(rows: Iterable[Row], *, on_gpu: bool) -> Iterator[tuple[list[Wanted], State]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tlcore.asking import prepared_by
 from tlcore.contracts import Backbone, Example, State, View
 from tlcore.data.holding import Digests
 from tlcore.errors import DataError, UnreadableError
@@ -191,7 +192,7 @@ class FreshStates:
 
     def _prepared(self, request: Request) -> State:
         ids, view = request
-        return self._backbone.prepare([self._examples[id_] for id_ in ids], view)
+        return prepared_by(self._backbone, [self._examples[id_] for id_ in ids], view)
 
 
 class StoredStates:

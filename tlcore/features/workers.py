@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tlcore.contracts import State, View
 from tlcore.errors import ResourceError, TLError, UnreadableError
+from tlcore.plugin_faults import fault_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -115,6 +116,11 @@ class _Prepared:
             return self._prepare(request)
         except (UnreadableError, TLError) as error:  # raised here, its message would be a traceback
             return error
+        except Exception as error:  # only here is known where it came from
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            return fault
 
 
 def _unchanged(item: Any) -> Any:

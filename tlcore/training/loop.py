@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tlcore.asking import (
+    decoded,
+    encoded,
+    evaluated,
+    loss_of,
+    mistakes_of,
+    require_outputs,
+    sampling_weights_of,
+)
 from tlcore.contracts import Example, Plan, Task
-from tlcore.errors import NumericError, PluginError, TLError, WeightsError
+from tlcore.errors import NumericError, TLError, WeightsError
 from tlcore.features.gathering import Gathered
 from tlcore.features.readers import STANDARDISED, HeldStates, StateReader, reading_ahead
 from tlcore.features.throughput import Throughput
 from tlcore.moving_line import EarlyLine
+from tlcore.plugin_faults import broken
 from tlcore.publishing import verify_folder
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
@@ -47,6 +57,8 @@ WINDOW = 50
 """Texts are sorted by length within so many batches: little is padding, and an epoch's batches stay drawn by chance."""
 AGREEMENT = 50
 """After so many steps, and after each epoch, processes compare their weights."""
+REHEARSED = 64
+"""Validation examples whose predictions are decoded after the first epoch already."""
 HEAD_BATCH = 1024
 """So many stored features are read at once where nothing but the head is above the line."""
 
@@ -219,14 +231,16 @@ class Trainer:
         epoch_finished: Callable[[int, Mapping[str, Any]], None],
         *,
         begun: Begun | None = None,
+        taken_over: Callable[[], None] = lambda: None,
         found: Mapping[str, Any] | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Training:
         """Train for the recipe's epochs, then go back to the epoch that was best on the validation split.
 
         Ties go to the earlier epoch. The reloaded model is scored again and must score the same. With ``begun``,
-        training goes on where an earlier process stood, to the same bits. ``found`` (JSON-able) is kept in each
-        checkpoint. Where ``stopping`` says so, a checkpoint is written and training ends.
+        training goes on where an earlier process stood, to the same bits, and ``taken_over`` is called once it stands
+        there. ``found`` (JSON-able) is kept in each checkpoint. Where ``stopping`` says so, a checkpoint is written and
+        training ends.
 
         Raises:
             NumericError: a loss or gradient that is not finite; no step was taken with it.
@@ -238,6 +252,7 @@ class Trainer:
         course = self._course(train, checkpoints, found or {}, stopping)
         if begun is not None:
             course.go_on(begun)
+            taken_over()
         self._hold([*train, *validation])  # now that the standardisation is there
         while course.position.epoch < self.section.epochs and not self._is_over(course.result):
             epoch, started = course.position.epoch, time.perf_counter()
@@ -253,7 +268,8 @@ class Trainer:
             course.epoch_ended(last=epoch + 1 == self.section.epochs or self._is_over(course.result))
         self._read_for(course.result.best_epoch - 1)
         with self._threads():
-            self._back_to_best(course.result, checkpoints, validation)
+            elsewhere = len(begun.history) if begun is not None and begun.other_data else 0
+            self._back_to_best(course.result, checkpoints, validation, as_scored=course.result.best_epoch > elsewhere)
         return course.result
 
     def _course(
@@ -302,13 +318,13 @@ class Trainer:
         """
         self._hold([*train, *validation])
         result = Training()
-        encoded = self.task.encode([example.label for example in train])
+        targets = encoded(self.task, [example.label for example in train])
         device = self.accelerator.device
 
         def examples() -> Iterator[tuple[Tensor, Tensor]]:
             start = 0
             for features in self.standardised(train):
-                part = encoded[start : start + len(features)]
+                part = targets[start : start + len(features)]
                 start += len(features)
                 yield features.to(device), part.to(device)
 
@@ -336,6 +352,8 @@ class Trainer:
         """Score an epoch, and add its record to the history."""
         epoch = len(result.history) + 1
         self.team.agree_on_buffers(self.bare)
+        if epoch == 1:
+            self._rehearse(validation[:REHEARSED])
         scores = self.scores(validation)
         score = self._selected(scores)
         better = math.isnan(result.best_score) or self._improves(score, result.best_score)
@@ -386,8 +404,18 @@ class Trainer:
 
     def scores(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return the task's metrics on these examples."""
-        targets = self.task.encode([example.label for example in examples])
-        return self.task.evaluate(self.outputs(examples), targets).metrics
+        targets = encoded(self.task, [example.label for example in examples])
+        return evaluated(self.task, self.outputs(examples), targets).metrics
+
+    def _rehearse(self, examples: Sequence[Example]) -> None:
+        """Ask the task for what it is else asked for only when all training is behind it.
+
+        Raises:
+            PluginError: it cannot say.
+        """
+        outputs, targets = self.outputs(examples), encoded(self.task, [example.label for example in examples])
+        decoded(self.task, outputs)
+        mistakes_of(self.task, outputs, targets)
 
     def _epoch(self, course: Course) -> tuple[dict[str, float], float]:
         """Take the steps that an epoch still lacks; return what there is to tell of it, and its last learning rate."""
@@ -409,6 +437,7 @@ class Trainer:
                 if self._average is not None:
                     self._average.update()
                 course.step_taken()
+        self._stepper.require_reached()
         last = (epoch + 1) * len(batches) - 1
         told = {"loss": position.loss / sum(map(len, batches))}
         if skipped := self._stepper.skipped - skipped:
@@ -443,7 +472,8 @@ class Trainer:
         state = moved(state, self.accelerator.device)
         # A head computes in fp32, and to go through what Accelerate put around the whole takes as long as its step.
         outputs = self.bare.head(state[STANDARDISED]) if STANDARDISED in state else self.upper(state)
-        return self.task.loss(outputs, targets.to(self.accelerator.device))
+        require_outputs(outputs, len(ids), self.task, self.bare.backbone)
+        return loss_of(self.task, outputs, targets.to(self.accelerator.device))
 
     def _shares(self, targets: Tensor) -> Tensor:
         """Return targets that can be blended: an index becomes a share of one for its output."""
@@ -452,14 +482,12 @@ class Trainer:
         return torch.nn.functional.one_hot(targets, self.task.outputs).float()
 
     def _targets(self, examples: Sequence[Example]) -> Gathered:
-        encoded = self.task.encode([example.label for example in examples])
-        return Gathered(encoded, {example.id: row for row, example in enumerate(examples)})
+        targets = encoded(self.task, [example.label for example in examples])
+        return Gathered(targets, {example.id: row for row, example in enumerate(examples)})
 
     def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """Return how often each example is drawn, where the task wishes for more than once each."""
-        weigh = getattr(self.task, "sampling_weights", None)
-        weights = weigh([example.label for example in examples]) if callable(weigh) else None
-        return None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+        return sampling_weights_of(self.task, [example.label for example in examples])
 
     def _batches(self, ids: Sequence[str], weights: Tensor | None, purpose: str, number: int) -> list[Sequence[str]]:
         drawn = generator(self.seed, purpose, number)
@@ -485,7 +513,10 @@ class Trainer:
             with self._average.in_place():
                 yield
 
-    def _back_to_best(self, result: Training, checkpoints: Checkpoints, validation: Sequence[Example]) -> None:
+    def _back_to_best(
+        self, result: Training, checkpoints: Checkpoints, validation: Sequence[Example], *, as_scored: bool = True
+    ) -> None:
+        """Load the best epoch, and see that it scores what it did, if it was on these examples (``as_scored``)."""
         self.team.wait()  # until it is written
         newest = checkpoints.newest
         if newest is None:
@@ -494,19 +525,16 @@ class Trainer:
         verify_folder(folder)
         load_exactly(self.bare, Checkpoint(folder, newest.position).tensors(BEST), source=str(folder))
         again = self._selected(self.scores(validation))
-        if abs(again - result.best_score) > 1e-9:
+        if as_scored and abs(again - result.best_score) > 1e-9:
+            if self._selected(self.scores(validation)) != again:
+                raise broken(self.task, "evaluate", "gives other scores whenever it is asked for the same outputs")
             raise TLError(
                 f"the reloaded best epoch scores {again}, not {result.best_score}", hint="please report this as a bug"
             )
 
     def _selected(self, scores: Mapping[str, Any]) -> float:
         name = self.task.selection.metric
-        if name not in scores:
-            raise PluginError(f"the task selects by {name!r} but evaluates {', '.join(scores)}")
-        score = float(scores[name])
-        if not math.isfinite(score):
-            raise NumericError(f"{name} on the validation split is {score}", hint="try a smaller learning rate")
-        return score
+        return float(scores[name])
 
     def _improves(self, score: float, best: float) -> bool:
         return score > best if self.task.selection.higher_is_better else score < best

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlcore.contracts import Backbone, Plan, State
+from tlcore.asking import pooled
+from tlcore.contracts import Backbone, Injection, Plan, State
 from tlcore.errors import PluginError
 from tlcore.features.frozen import FEATURES, channels_last
 from tlcore.features.readers import STANDARDISED, StateReader
@@ -63,6 +64,13 @@ class Standardise(nn.Module):
         return (features.float() - self.mean) / self.deviation
 
 
+def _changed(injection: Injection, stage: nn.Module) -> nn.Module:
+    changed: object = injection.apply(stage)
+    if not isinstance(changed, nn.Module):
+        raise PluginError(f"the adapter made a {type(changed).__name__} of {injection.stage!r}, and no module")
+    return changed
+
+
 class Upper(nn.Module):
     """Everything above the line, from states to outputs.
 
@@ -84,11 +92,11 @@ class Upper(nn.Module):
             if injection.stage not in stages:
                 raise PluginError(f"the adapter changes {injection.stage!r}, which is no stage above its line")
             if injection.stage not in merged:
-                stages[injection.stage] = injection.apply(stages[injection.stage])
+                stages[injection.stage] = _changed(injection, stages[injection.stage])
         self.stages = nn.ModuleList(stages.values())
         self.standardise = Standardise(backbone.feature_dim)
         self.head = plan.head
-        self._backbone = backbone
+        self.backbone = backbone
         self._channels_last = False
         self._plan = plan
         self._entry = self.line
@@ -120,11 +128,11 @@ class Upper(nn.Module):
             state = channels_last(state)
         for stage in self.stages[self._entry - self.line :]:
             state = stage(state)
-        return self._backbone.pool(state)
+        return pooled(self.backbone, state)
 
     def mix(self, state: State, targets: Tensor, generator: torch.Generator) -> tuple[State, Tensor]:
         """Blend the examples of a batch as the backbone does."""
-        return self._backbone.mix(state, targets, generator)
+        return self.backbone.mix(state, targets, generator)
 
     def forward(self, state: State) -> Tensor:
         """Return the head's outputs (N, outputs); the head computes in fp32 whatever the precision below it."""

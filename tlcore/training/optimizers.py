@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import ParameterGroup
-from tlcore.errors import UsageError
+from tlcore.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +25,7 @@ def optimizer_for(
 
     Raises:
         UsageError: a group for a part that is not trained.
+        PluginError: nothing is trained at all.
     """
     from torch import optim
 
@@ -44,6 +45,11 @@ def optimizer_for(
         if group.weight_decay is not None:
             entry["weight_decay"] = group.weight_decay
         grouped.append(entry)
+    if not grouped:
+        raise PluginError(
+            "the adapter trains nothing: neither the head nor a stage above its line has a parameter to train",
+            hint="use another adapter; `tl list adapters` names them",
+        )
     kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
     if name != "rmsprop":  # which has no such kernel
         settings["fused"] = all(p.is_floating_point() for group in grouped for p in group["params"])

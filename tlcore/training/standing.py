@@ -52,6 +52,8 @@ class Begun:
 
     checkpoint: Checkpoint
     history: Sequence[Mapping[str, Any]]
+    other_data: bool = False
+    """Whether it was scored on other examples than those that there are now."""
 
 
 class Standing:

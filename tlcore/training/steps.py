@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tlcore.errors import NumericError, UsageError
+from tlcore.errors import NumericError, PluginError, UsageError
 from tlcore.training.inference import in_batches
 from tlcore.training.network import Standardise
 from tlcore.training.nonfinite import Found, watched, weight_not_finite
@@ -72,6 +72,8 @@ class Stepper:
             if not isinstance(module, Standardise)
             for buffer in module.buffers()
         ]
+        self._unreached = {group["part"] for group in optimizer.param_groups}
+        """Parts to which no gradient has come back yet."""
         self.skipped = 0
         """Steps that fp16's scaler left out: a gradient overflowed, and it goes on with smaller ones."""
         self._scaled = optimizer if accelerator.scaler is not None else None
@@ -105,12 +107,31 @@ class Stepper:
             refusal = self._refusal(error, ids, loss_of, step, drawing)
             self._begin_anew(before)
             raise refusal from None
+        if self._unreached:
+            self._unreached -= self._reached_now()
         if self._clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters(), self._clip)
         self._optimizer.step()
         if self._scaled is not None and self._scaled.step_was_skipped:
             self.skipped += 1
         return loss
+
+    def require_reached(self) -> None:
+        """Refuse to train parts that never learn.
+
+        Raises:
+            PluginError: no gradient has come back to any parameter of a part, in all steps so far.
+        """
+        held = {group["part"] for group in self._optimizer.param_groups if not _is_trained(group)}
+        if never := sorted(self._unreached - held):
+            raise PluginError(
+                f"no gradient has come back to {', '.join(never)}, which would never learn",
+                hint="something above it cuts the way: a stage or loss that uses detach(), no_grad() or .item()",
+            )
+
+    def _reached_now(self) -> set[str]:
+        groups = self._optimizer.param_groups
+        return {group["part"] for group in groups if any(one.grad is not None for one in group["params"])}
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
@@ -218,6 +239,10 @@ class Stepper:
                     return watch.backward.what, _of(watch.backward, part)
         alone = self._team is None or self._team.size == 1
         return ("only a sum over finite gradients" if alone else "in the share of another process"), ()
+
+
+def _is_trained(group: Mapping[str, Any]) -> bool:
+    return any(parameter.requires_grad for parameter in group["params"])
 
 
 def _backward(loss: Tensor) -> None:

@@ -1,0 +1,164 @@
+"""Plugins that misbehave while a run is at work: it ends with an error that names them, or they harm nothing."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Site
+from typer.testing import CliRunner
+
+from tlcore.cli import app
+
+HERE = Path(__file__).parent
+GOOD = {
+    "task": "vector-classification",
+    "data": {"source": "blobs", "per_class": 20},
+    "backbone": {"name": "perceptron", "width": 8},
+    "adapter": "feature-extraction",
+    "train": {"epochs": 1, "batch_size": 8, "precision": "fp32"},
+    "evaluate": {"resamples": 0, "probe": False, "report": "none"},
+}
+PLUGIN, DATA, NUMBERS = 8, 3, 6
+
+ENDING = [
+    ("task", "metric nan", NUMBERS, "macro_f1 is nan"),
+    ("task", "metric text", PLUGIN, "Odd.evaluate gave 'good' as its macro_f1"),
+    ("task", "metric absent", PLUGIN, "Odd.evaluate gave no macro_f1"),
+    ("task", "metric tensor", PLUGIN, "'accuracy' that cannot be written"),
+    ("task", "scores by chance", PLUGIN, "other scores whenever it is asked"),
+    ("task", "no evaluation", PLUGIN, "no tlcore.Evaluation"),
+    ("task", "loss vector", PLUGIN, "Odd.loss gave a tensor [8]"),
+    ("task", "loss whole", PLUGIN, "of int64"),
+    ("task", "loss detached", PLUGIN, "through which no gradient flows back"),
+    ("task", "loss elsewhere", PLUGIN, "no gradient has come back to head"),
+    ("task", "loss nan", NUMBERS, "what the loss makes of finite outputs"),
+    ("task", "loss raising", PLUGIN, "failed in method: RuntimeError\n"),
+    ("task", "loss stopping", PLUGIN, "failed in method: StopIteration"),
+    ("task", "loss exiting", PLUGIN, "failed in method: SystemExit: 0"),
+    ("task", "gradients off", PLUGIN, "torch's gradients: True before, False now"),
+    ("task", "decode short", PLUGIN, "8 values of 'prediction' for 9 examples"),
+    ("task", "decode moved", PLUGIN, "its rows stand in another order"),
+    ("task", "decode tensors", PLUGIN, "values of 'prediction' that are no plain ones"),
+    ("task", "encode short", PLUGIN, "Odd.encode gave a tensor [44]"),
+    ("task", "encode beyond", PLUGIN, "failed in Odd.loss: IndexError"),
+    ("task", "mistakes short", PLUGIN, "Odd.mistakes gave a tensor [8]"),
+    ("task", "sampling short", PLUGIN, "not one weight for 45 examples"),
+    ("data", "ids whole", PLUGIN, "an example whose id"),
+    ("data", "ids twice", DATA, "the id '0' stands on two examples"),
+    ("data", "ids unwritable", PLUGIN, "no text that can be written"),
+    ("data", "no labels", DATA, "it has no label"),
+    ("data", "labels nan", DATA, "it has no label"),
+    ("data", "labels odd", PLUGIN, "a label that is a value of type object"),
+    ("data", "breaking off", PLUGIN, "failed in breaking_off: KeyError: 'row'"),
+    ("data", "dicts", PLUGIN, "neither an Example nor a Problem"),
+    ("data", "nothing", PLUGIN, "Odd.examples gave None"),
+    ("backbone", "prepare None", PLUGIN, "Odd.prepare gave None"),
+    ("backbone", "prepare numpy", PLUGIN, "type ndarray as 'hidden'"),
+    ("backbone", "prepare meta", PLUGIN, "no dense tensor on the CPU"),
+    ("backbone", "prepare moved", PLUGIN, "mixes up rows"),
+    ("backbone", "prepare by chance", PLUGIN, "it draws at random"),
+    ("backbone", "prepare types", PLUGIN, "of other names or types"),
+    ("backbone", "prepare raising", PLUGIN, "failed in method: Exception\n"),
+    ("backbone", "prepare exiting", PLUGIN, "failed in method: SystemExit: 0"),
+    ("backbone", "elsewhere", PLUGIN, "working directory: "),
+    ("backbone", "stage short", PLUGIN, "rows of features for 16 that they took"),
+    ("backbone", "stage keeping", PLUGIN, "change weights or buffers of theirs"),
+    ("backbone", "stage of companions", PLUGIN, "make a row depend on the others"),
+    ("backbone", "stage numpy", PLUGIN, "Odd.pool gave a value of type ndarray"),
+    ("backbone", "stage raising", PLUGIN, "failed in method: Exception\n"),
+    ("backbone", "stage cut off", PLUGIN, "no gradient has come back to layer3"),
+    ("backbone", "pool narrow", PLUGIN, "while feature_dim is 8"),
+    ("backbone", "unwritable", PLUGIN, "'size' that cannot be written as JSON"),
+    ("adapter", "line outside", PLUGIN, "Odd.plan drew its line at 99, outside of 0 to 3"),
+    ("adapter", "line name", PLUGIN, "drew its line at 'layer3'"),
+    ("adapter", "nothing trained", PLUGIN, "the adapter trains nothing"),
+    ("adapter", "head wide", PLUGIN, "gave a head that makes a tensor [2, 4]"),
+    ("adapter", "replacing", PLUGIN, "Odd.plan changed the backbone"),
+    ("adapter", "sharing", PLUGIN, "are one tensor, which could not be saved"),
+    ("adapter", "uphill", PLUGIN, "scaled the learning rate of layer3 by -1.0"),
+    ("adapter", "injecting nothing", PLUGIN, "made a NoneType of 'layer3'"),
+    ("adapter", "phase outside", PLUGIN, "outside of 2 to 3"),
+    ("adapter", "None", PLUGIN, "Odd.plan gave None"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Return a folder in which the plugins are installed, and a cache that knows them."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    for package, folder in (("odd", HERE / "misbehaving"), ("outside_vectors", HERE / "outside" / "src")):
+        (site.folder / package).symlink_to(folder / package)
+        site.install(f"{package}-package", {package: package})
+    return site.folder, tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tl(installed, tmp_path, monkeypatch):
+    """Return a function that runs a good recipe but for one part."""
+    site, cache = installed
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("TL_CACHE", str(cache))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.chdir(tmp_path)
+
+    def run(kind, fault, *words, **changed):
+        recipe = {**GOOD, **changed, "features": {"store": "never"}}
+        recipe[kind] = {"source" if kind == "data" else "name": "odd", "fault": fault}
+        Path("recipe.yaml").write_text(json.dumps(recipe))
+        return CliRunner().invoke(app, ["run", "recipe.yaml", "--out", "out", *words])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "code", "said"), ENDING, ids=[f"{kind}: {fault}" for kind, fault, *_ in ENDING]
+)
+def test_a_run_ends_with_an_error_that_names_what_is_at_fault(tl, kind, fault, code, said):
+    trained = {"adapter": "fine-tuning"} if fault == "stage cut off" else {}
+    before = os.getcwd()
+    done = tl(kind, fault, **trained)
+    assert done.exit_code == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not Path("out", "manifest.json").exists()
+    assert (os.getcwd(), torch.is_grad_enabled()) == (before, True)
+
+
+def metrics_of(done):
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["metrics"]["test"]
+
+
+def test_what_costs_no_result_is_noted(tl, tmp_path, installed):
+    installed[1].chmod(0o777)
+    done = tl("task", "preview raising", "--json")
+    installed[1].chmod(0o755)
+    assert metrics_of(done)["n"] == 6
+    assert "Odd.preview failed, so a mistake is shown without its input: ValueError: cannot show it" in done.stderr
+    # Its hooks changed what they heard of, and one ended the process.
+    assert "failed at tl_run_finished: SystemExit: 0" in done.stderr
+    assert json.loads(Path("out", "history.jsonl").read_text())["epoch"] == 1
+
+
+def test_what_belongs_to_the_process_is_told_and_put_back(tl, capfd):
+    whole = metrics_of(tl("task", "none", "--json"))
+    Path("out").rename("first")
+    done = tl("task", "another dtype", "--json")
+    assert metrics_of(done)["n"] == whole["n"]
+    assert "torch's default dtype: torch.float32 before, torch.float64 now" in done.stderr
+    assert torch.get_default_dtype() == torch.float32
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    Path("out").rename("second")
+    assert metrics_of(tl("task", "another seed", "--json")) == whole
+    Path("out").rename("third")
+    capfd.readouterr()
+    assert metrics_of(tl("task", "printing", "--json")) == whole
+    assert "HELLO" in capfd.readouterr().err
+
+
+def test_labels_of_several_types_are_written(tl):
+    assert metrics_of(tl("data", "labels mixed", "--json"))["n"] > 0
