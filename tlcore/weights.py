@@ -14,6 +14,7 @@ import json
 import os
 import re
 import tempfile
+import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,9 @@ HEADER_LIMIT = 16 * 2**20
 MOST_TENSORS = 100_000
 """The largest networks there are have some thousands."""
 SECONDS_TO_ANSWER = 5.0
+SECONDS_OF_SILENCE = 60.0
+SLOWEST = 1000
+"""Bytes per second; a download of less counts as silence."""
 LONGEST_NAME = 1000
 MOST_DIMENSIONS = 32
 MOST_STEPS = 1_000_000
@@ -327,8 +331,9 @@ def _fetch(url: str, path: Path, digest_prefix: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
-            while block := answer.read(2**20):
+        wait = SECONDS_OF_SILENCE
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=wait) as answer:  # noqa: S310
+            for block in _received(answer):
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
@@ -337,6 +342,23 @@ def _fetch(url: str, path: Path, digest_prefix: str) -> None:
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _received(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield what a server sends.
+
+    Raises:
+        TimeoutError: it sends so little that this would never end.
+    """
+    since, count = time.monotonic(), 0
+    while block := answer.read1(2**20):  # what is there, where `read` would wait for all of it
+        yield block
+        count += len(block)
+        elapsed = time.monotonic() - since
+        if elapsed >= SECONDS_OF_SILENCE:
+            if count < elapsed * SLOWEST:
+                raise TimeoutError(f"timed out: {count} bytes came in {elapsed:.0f} s")
+            since, count = time.monotonic(), 0
 
 
 def cache_folder() -> Path:
