@@ -54,6 +54,7 @@ ORDER = (
     "stopping",
     "unfinished",
     "run_folder",
+    "run_size",
     "evaluation",
     "provenance",
     "first_passes",
