@@ -73,7 +73,8 @@ def failure_of(recipe, out):
 @pytest.mark.parametrize(
     "rooms", [range(2, 46, 9), pytest.param(range(1, 80), marks=pytest.mark.long)], ids=["some", "all"]
 )
-def test_a_run_on_a_full_disk_ends_with_numbers_and_goes_on_from_there(small, recipe, tmp_path, rooms):
+def test_a_run_on_a_full_disk_ends_with_numbers_and_goes_on_from_there(small, recipe, tmp_path, monkeypatch, rooms):
+    monkeypatch.setattr("tlcore.run_size.SPARE", 0)  # another process fills it after that look
     unbroken = tlcore.run(recipe, out=tmp_path / "unbroken", warn=quiet).folder
     ends = set()
     for number in [*rooms, 6000]:  # 6000 pages hold everything but the model
@@ -110,3 +111,27 @@ def test_a_store_on_a_full_disk_is_left_as_it_was(small, recipe, tmp_path, monke
         (small / "filling").unlink()
     tlcore.run(recipe, out=tmp_path / "run", warn=quiet)
     assert list((small / "cache").rglob("*.safetensors"))
+
+
+def test_a_run_that_the_disk_cannot_take_computes_nothing(small, recipe, tmp_path):
+    fill(small, 50 * 10**6)  # the network takes 45 MB, and a fifth more must be free
+    told = []
+    with pytest.raises(ResourceError) as caught:
+        tlcore.run(recipe, out=small / "run", warn=told.append)
+    assert "45 MB for the model" in caught.value.what
+    assert "54 MB are needed, 50 MB are free there" in caught.value.where
+    assert f"go on: tl run --resume {small / 'run'}; free some space" in caught.value.hint
+    assert not any("to compute" in text for text in told)
+    (small / "filling").unlink()
+    tlcore.resume(small / "run", warn=told.append)
+    shutil.rmtree(small / "run")
+    assert any(text.startswith("disk: at most 33 KB for a checkpoint, 45 MB for the model") for text in told)
+
+
+def test_the_store_leaves_room_for_what_the_run_writes_on_the_same_disk(small, recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("TL_CACHE", str(small / "cache"))
+    fill(small, 56 * 10**6)
+    with pytest.raises(ResourceError, match="are free, of which the run itself needs 54 MB"):
+        tlcore.run(recipe, out=small / "beside", overrides=["features.store=always"], warn=quiet)
+    tlcore.run(recipe, out=tmp_path / "run", overrides=["features.store=always"], warn=quiet)
+    (small / "filling").unlink()

@@ -134,7 +134,7 @@ def test_another_number_of_threads_is_told(place, monkeypatch):
     said = []
     tlcore.resume("out", warn=said.append)
     assert any(f"other numbers of threads ({count}, {count + 1})" in line for line in said)
-    assert json.loads((place / "out" / "manifest.json").read_text())["threads"] == count + 1
+    assert json.loads((place / "out" / "manifest.json").read_text())["processor"]["threads"] == count + 1
 
 
 def test_a_run_goes_on_with_other_data_from_the_end_of_an_epoch(place):

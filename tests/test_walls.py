@@ -58,6 +58,7 @@ ORDER = (
     "surroundings",
     "unfinished",
     "run_folder",
+    "run_size",
     "evaluation",
     "provenance",
     "first_passes",

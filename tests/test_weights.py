@@ -2,6 +2,8 @@
 
 import errno
 import http.client
+import io
+import time
 import urllib.error
 
 import pytest
@@ -144,6 +146,23 @@ def test_a_download_that_fails_says_what_was_tried_and_leaves_nothing(tmp_path, 
     assert str(tmp_path / "elsewhere") in caught.value.where
     assert "https://example.org/w.pth" in caught.value.where
     assert "`tl weights add w.pth`" in caught.value.hint
+    assert list((cache_folder() / "weights").iterdir()) == []
+
+
+def test_a_server_that_sends_next_to_nothing_is_not_waited_for(tmp_path, monkeypatch):
+    class Trickling(io.BytesIO):
+        def read1(self, size=-1):
+            time.sleep(0.05)
+            return b"x"
+
+        def read(self, size=-1):  # what it comes to where all is waited for
+            pytest.fail("this never ends")
+
+    monkeypatch.setenv("TL_CACHE", str(tmp_path))
+    monkeypatch.setattr("tlcore.weights.SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **options: Trickling())
+    with pytest.raises(WeightsError, match=r"cannot download w\.pth: timed out: \d+ bytes came in"):
+        download("https://example.org/w.pth", digest_prefix="00")
     assert list((cache_folder() / "weights").iterdir()) == []
 
 

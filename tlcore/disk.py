@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["NO_SPACE", "free_bytes", "readable_bytes", "room"]
+__all__ = ["NO_SPACE", "free_bytes", "readable_bytes", "room", "same_disk"]
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """How an OSError says that a disk, or a user's share of it, is full."""
@@ -14,10 +14,20 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 def free_bytes(folder: Path) -> int:
     """Return how much the disk that a folder is or will be on can still take."""
+    status = os.statvfs(_present(folder))
+    return status.f_bavail * status.f_frsize
+
+
+def same_disk(one: Path, other: Path) -> bool:
+    """Say whether two folders are or will be on the same disk."""
+    return _present(one).stat().st_dev == _present(other).stat().st_dev
+
+
+def _present(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that is there."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return folder
 
 
 def room(folder: Path, needed: int | None = None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example
 from tlcore.data.examples import Dataset
+from tlcore.disk import same_disk
 from tlcore.errors import UnreadableError, WeightsError
 from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
 from tlcore.features.first_pass import Below, FirstPass, Storing, first_pass
@@ -57,9 +58,12 @@ class FirstPasses:
         backbone: Backbone,
         *,
         own_folder: Path,
+        reserved: int = 0,
         progress: Callable[[str, int, int], None],
         tell: Callable[[str], None],
     ) -> None:
+        """``own_folder`` is the run's own, on a disk of which ``reserved`` bytes are for what the run writes."""
+        self._reserved = reserved
         self._recipe = recipe
         self._dataset = dataset
         self._backbone = backbone
@@ -181,14 +185,15 @@ class FirstPasses:
     def _storing(self, namespace: Namespace, passes: int) -> Storing:
         """Say where states are kept: where all runs do, or if that is only read, by this run alone."""
         root, mode = self._root, self._recipe.features.store
+        reserved = self._reserved if same_disk(root.absolute(), self._own_folder.absolute()) else 0
         if mode != "auto":
-            return Storing(root, namespace, mode, passes)
+            return Storing(root, namespace, mode, passes, reserved=reserved)
         if is_writable(folder_of(root, namespace)):
             with contextlib.suppress(OSError):  # some file systems say so only when asked to
                 root.mkdir(parents=True, exist_ok=True)
-                return Storing(root, namespace, mode, passes)
+                return Storing(root, namespace, mode, passes, reserved=reserved)
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
-        return Storing(self._own_folder, namespace, mode, passes, only_read=root)
+        return Storing(self._own_folder, namespace, mode, passes, only_read=root, reserved=self._reserved)
 
 
 def _nearest(namespace: Namespace, known: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:

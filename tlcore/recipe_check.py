@@ -25,13 +25,12 @@ from tlcore.floors import require_floors
 from tlcore.notes import noted
 from tlcore.recipe import Choice, Recipe
 from tlcore.run_folder import is_writable
+from tlcore.run_size import run_size
 
 __all__ = ["Fault", "Faults", "faults_among", "faults_of"]
 
 LEAST_FREE = 64 * 2**20
 """Bytes: less than the smallest run leaves."""
-COPIES = 4
-"""A run leaves the network once, and while it trains two checkpoints of a part with the optimizer's two moments."""
 KEY = re.compile(r"\b(?:task|data|backbone|adapter|head|train|features|evaluate|track)(?:\.[a-z_]+)+")
 
 
@@ -143,12 +142,10 @@ def _faults_of_parts(recipe: Recipe, notes: list[str] | None) -> list[Fault]:
                 notes += dataset.notes
         with _kept(found, recipe.backbone.name, "backbone"), seeded(recipe.seed, "backbone"):
             backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
-        if backbone is not None:
-            size = sum(tensor.nbytes for stage in backbone.stages.values() for tensor in stage.state_dict().values())
-            found += _faults_of_disk(COPIES * size)
         if dataset is not None and backbone is not None:
             with _kept(found, _all_three(recipe)):
-                parts_of(recipe, dataset)
+                parts = parts_of(recipe, dataset)
+                found += _faults_of_disk(run_size(recipe, parts.backbone, parts.plan).needed)
         elif dataset is not None:
             with _kept(found, recipe.task.name, "task"):
                 task = recipe.task.spec.build(recipe.task.options)

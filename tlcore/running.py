@@ -52,6 +52,7 @@ from tlcore.provenance import (
 from tlcore.recipe import Recipe, plain, read_recipe, recipe_yaml
 from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, open_to_others, require_free
+from tlcore.run_size import run_size
 from tlcore.stopping import Stopping
 from tlcore.surroundings import Surroundings
 from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
@@ -285,11 +286,13 @@ class _Run:
         task, backbone, plan = parts.task, parts.backbone, parts.plan
         about = about_backbone(self.plain["backbone"]["name"], backbone, plan)
         frozen = frozen_digest(backbone, plan.freeze_line)
+        sizes = run_size(self.recipe, backbone, plan, self.team.size)
         passes = FirstPasses(
             self.recipe,
             dataset,
             backbone,
             own_folder=self.folder / "features",
+            reserved=sizes.needed,
             progress=self.progress,
             tell=self.warn,
         )
@@ -305,6 +308,8 @@ class _Run:
         else:
             self._compare(identity, earlier)
         self._look_around()
+        if self.team.leads:  # the others write nothing
+            self.warn(sizes.require_room(self.folder))
         with self.clock.phase("features"):
             found = self._first_pass(passes, accelerator, dataset, plan)
             early = self._early_reading(passes, accelerator, dataset, plan, found)

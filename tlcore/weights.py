@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -45,6 +46,9 @@ __all__ = [
 ]
 
 SECONDS_TO_ANSWER = 5.0
+SECONDS_OF_SILENCE = 60.0
+SLOWEST = 1000
+"""Bytes per second; a download of less counts as silence."""
 OWN_FILE = "a file of your own"
 PACKAGE = "package "
 NOTHING_ELSE = ".nothing-else"
@@ -295,8 +299,9 @@ def _fetch(url: str, path: Path, digest_prefix: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
-            while block := answer.read(2**20):
+        wait = SECONDS_OF_SILENCE
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=wait) as answer:  # noqa: S310
+            for block in _received(answer):
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
@@ -305,6 +310,23 @@ def _fetch(url: str, path: Path, digest_prefix: str) -> None:
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _received(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield what a server sends.
+
+    Raises:
+        TimeoutError: it sends so little that this would never end.
+    """
+    since, count = time.monotonic(), 0
+    while block := answer.read1(2**20):  # what is there, where `read` would wait for all of it
+        yield block
+        count += len(block)
+        elapsed = time.monotonic() - since
+        if elapsed >= SECONDS_OF_SILENCE:
+            if count < elapsed * SLOWEST:
+                raise TimeoutError(f"timed out: {count} bytes came in {elapsed:.0f} s")
+            since, count = time.monotonic(), 0
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,6 +166,21 @@ def test_a_killed_worker_ends_the_run_with_its_likely_cause(recipe, tmp_path, mo
     with pytest.raises(ResourceError, match=r"was killed \(signal 9\): likely out of memory") as caught:
         run(recipe, tmp_path, 2)
     assert caught.value.exit_code == 5
+    assert "train.workers=0" in caught.value.hint
+
+
+def test_a_batch_that_shared_memory_cannot_take_is_told_instead_of_waited_for(monkeypatch):
+    monkeypatch.setattr("tlcore.features.workers.STUCK", 30)  # so long torch waits where it fails in silence
+
+    def large(request):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        return {"hidden": torch.zeros(2**20)}
+
+    ahead = Ahead(large, 1)
+    ahead.announce([(("a",), None)])
+    with pytest.raises(ResourceError, match="a prepared batch of 4 MB cannot be handed over") as caught:
+        ahead.take((("a",), None))
+    ahead.close()
     assert "train.workers=0" in caught.value.hint
 
 

@@ -18,6 +18,7 @@ from tlcore.features.claims import claimed
 from tlcore.features.frozen import FrozenPart, Row, Wanted, prepared
 from tlcore.features.keys import Namespace
 from tlcore.features.readers import FreshStates, Identities, Measured, RecomputedStates, StateReader, StoredStates
+from tlcore.features.shards import KEY_BYTES
 from tlcore.features.store import FeatureStore
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
@@ -33,6 +34,8 @@ FREE_SHARE = 0.9
 """More than this share of the free disk is never filled."""
 WARM, MEASURED = 32, 96
 """Between so many states it is measured what one costs."""
+ASKED = 400
+"""Of so many texts the length is asked for before they are stored."""
 SLOW_DISK = 100e6
 """Bytes per second that any disk reads; only where that is slower than computing is the disk measured."""
 PROBE_BYTES = 32 * 2**20
@@ -50,6 +53,8 @@ class Storing:
     """How often training will read each state."""
     only_read: Path | None = None
     """Another store, in which states may lie too."""
+    reserved: int = 0
+    """Bytes that must stay free on its disk for something else."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,7 @@ class _Pass:
         began = 0.0
         for done, (one, row, ragged) in enumerate(self._computed_states(wanted, count), 1):
             if done == 1:
-                self._require_room(row, count)
+                self._require_room(self._usual_bytes(one, row, ragged), count)
             self._store.add(one.key, row, ragged)
             self._computed += 1
             if done == WARM:  # what comes before is also what the first batch waited for
@@ -245,18 +250,32 @@ class _Pass:
             self._progress(done, total)
             yield row
 
-    def _require_room(self, row: State, count: int) -> None:
+    def _usual_bytes(self, one: Wanted, row: State, ragged: Sequence[str]) -> float:
+        """Return what a state takes in the store: of texts one of usual length, by the inputs of a few of them."""
+        size = KEY_BYTES + _bytes(row)
+        if not ragged:
+            return size
+        examples = list(self._examples.values())
+        some = [Wanted(b"", each.id, each) for each in (one.example, *examples[:: len(examples) // ASKED + 1])]
+        inputs = prepared(self._backbone, some, lambda member, reason: None)
+        own, *others = (length_of(each, names) for _, each, names in inputs)
+        longer = sum(others) / len(others) / own if others and own else 1.0
+        return size + (longer - 1) * sum(row[name].nbytes for name in ragged)
+
+    def _require_room(self, each: float, count: int) -> None:
         """Tell what will be stored, and stop storing where the disk is too small.
 
         Raises:
             ResourceError: it must be stored, and does not fit.
         """
-        needed, free = _bytes(row) * count, free_bytes(self._store.folder)
+        needed, free = each * count, free_bytes(self._store.folder)
         size, room = readable_bytes(needed), readable_bytes(free)
         self._tell(f"feature store: about {size} to write, {room} are free in {self._storing.root}")
-        if needed <= FREE_SHARE * free:
+        if needed <= FREE_SHARE * free - self._storing.reserved:
             return
+        kept = f", of which the run itself needs {readable_bytes(self._storing.reserved)}"
         what = f"the states below {self._line_name(self._line)} need {size}, and {room} are free"
+        what += kept if self._storing.reserved else ""
         if self._storing.mode == "always":
             raise ResourceError(what, where=str(self._storing.root), hint="name a larger disk by TL_CACHE")
         raise _DoesNotPayError(f"{what}: they are computed again in each epoch")

@@ -8,9 +8,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tlcore.contracts import State, View
+from tlcore.disk import readable_bytes, room
 from tlcore.errors import ResourceError, TLError, UnreadableError
 from tlcore.plugin_faults import fault_of
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Ahead", "Request", "named_deaths", "preparing_threads", "worker_count"]
 
 MOST = 8
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written
 STUCK = 1800
 """Seconds after which a batch that no process gives is an error instead of a wait without end."""
 
@@ -113,7 +116,7 @@ class _Prepared:
 
     def __getitem__(self, request: Request) -> State | Exception:
         try:
-            return self._prepare(request)
+            return _handed_over(self._prepare(request))
         except (UnreadableError, TLError) as error:  # raised here, its message would be a traceback
             return error
         except Exception as error:  # only here is known where it came from
@@ -121,6 +124,26 @@ class _Prepared:
             if fault is None:
                 raise
             return fault
+
+
+def _handed_over(state: State) -> State:
+    """Move a batch to the memory that all processes share, as torch would when it sends it: there it fails in silence.
+
+    Raises:
+        ResourceError: there is no room for it.
+    """
+    try:
+        for tensor in state.values():
+            tensor.share_memory_()
+    except RuntimeError as error:
+        size = readable_bytes(sum(tensor.nbytes for tensor in state.values()))
+        raise ResourceError(
+            f"a prepared batch of {size} cannot be handed over in shared memory: {str(error).splitlines()[0]}",
+            where=room(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
+            hint="`--set train.workers=0` prepares without it; fewer of them need less; a container gets more by "
+            "`--shm-size`",
+        ) from error
+    return state
 
 
 def _unchanged(item: Any) -> Any:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-__all__ = ["optimizer_for"]
+__all__ = ["moments_of", "optimizer_for"]
 
 
 def optimizer_for(
@@ -55,3 +55,9 @@ def optimizer_for(
         settings["fused"] = all(p.is_floating_point() for group in grouped for p in group["params"])
     optimizer: Optimizer = kinds[name](grouped, **settings)
     return optimizer
+
+
+def moments_of(name: str, options: Any) -> int:
+    """Return how many tensors of its own size the optimizer ``name`` keeps of each parameter."""
+    own = {"sgd": 0, "rmsprop": 1, "adam": 2, "adamw": 2}[name]
+    return own + bool(getattr(options, "momentum", 0))
