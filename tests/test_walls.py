@@ -58,6 +58,7 @@ ORDER = (
     "surroundings",
     "unfinished",
     "run_folder",
+    "going_on",
     "run_size",
     "evaluation",
     "provenance",

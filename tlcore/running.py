@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import functools
 import gc
-import json
 import platform
 import shlex
 import shutil
@@ -30,10 +29,9 @@ from tlcore.errors import (
     PluginError,
     ResourceError,
     TLError,
-    UsageError,
-    WeightsError,
 )
 from tlcore.floors import require_floors
+from tlcore.going_on import Earlier, threads_so_far
 from tlcore.notes import note, noted
 from tlcore.parts import Parts, dataset_of, early_line_of, parts_of
 from tlcore.plugins import PluginHost
@@ -55,7 +53,7 @@ from tlcore.run_folder import RunFolder, open_to_others, require_free
 from tlcore.run_size import run_size
 from tlcore.stopping import Stopping
 from tlcore.surroundings import Surroundings
-from tlcore.unfinished import begin, begun_with, differences, end, finished_epochs, owned, require_unfinished
+from tlcore.unfinished import begin, begun_with, end, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
 
 if TYPE_CHECKING:
@@ -153,16 +151,7 @@ def resume(
         recipe = read_recipe(folder / "recipe.yaml", registry, overrides)
         lock = Path(began["lock"]) if began.get("lock") else None
         one = _Run(recipe, registry, progress, warn, stopping or Stopping(), lock)
-        return one.execute(folder, _Earlier(began.get("identity"), allow_changed, began.get("threads", ())))
-
-
-@dataclass(frozen=True)
-class _Earlier:
-    """What a run is gone on with: what it began with, if it had come so far, and whether that may have changed."""
-
-    identity: Mapping[str, Any] | None
-    allow_changed: bool
-    threads: Sequence[int] = ()
+        return one.execute(folder, Earlier(began.get("identity"), allow_changed, began.get("threads", ())))
 
 
 class _Run:
@@ -187,7 +176,7 @@ class _Run:
         self.clock = _Clock()
         self.started = datetime.datetime.now().astimezone()
 
-    def execute(self, out: Path | None, earlier: _Earlier | None = None) -> Result:
+    def execute(self, out: Path | None, earlier: Earlier | None = None) -> Result:
         from tlcore.features.workers import named_deaths
 
         began = time.perf_counter()
@@ -236,7 +225,7 @@ class _Run:
                     shutil.rmtree(self.folder / "features", ignore_errors=True)
         return result
 
-    def _take_folder(self, out: Path | None, earlier: _Earlier | None, held: contextlib.ExitStack) -> None:
+    def _take_folder(self, out: Path | None, earlier: Earlier | None, held: contextlib.ExitStack) -> None:
         """Make the run's folder, or take over the one that is there; all processes learn which it is."""
         if self.team.leads:
             goes_on = out is not None and earlier is not None
@@ -272,7 +261,7 @@ class _Run:
         dataset: Dataset,
         parts: Parts,
         began: float,
-        earlier: _Earlier | None,
+        earlier: Earlier | None,
     ) -> Result:
         from tlcore.artifact import require_apart, save
         from tlcore.evaluation.splits import scored_splits
@@ -301,12 +290,12 @@ class _Run:
                 accelerator = passes.accelerator(accelerator)
         plugins, size = self.host.plugins, self.team.size
         identity = run_identity(self.plain, dataset, about["digest"], plugins, accelerator, processes=size)
-        threads = self._threads(earlier)
+        threads = threads_so_far(earlier)
         write_down = functools.partial(self._write_down, {"identity": identity, "threads": threads}, earlier)
         if earlier is None:
             write_down()
         else:
-            self._compare(identity, earlier)
+            earlier.require_same(identity)
         self._look_around()
         if self.team.leads:  # the others write nothing
             self.warn(sizes.require_room(self.folder))
@@ -320,44 +309,17 @@ class _Run:
         require_apart(backbone, upper)
         about |= parameter_counts(backbone, upper)
         checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
-        begun = self._begun(checkpoints, identity, earlier) if earlier is not None else None
-        if earlier is not None and begun is None:
-            write_down()
-        train, validation = dataset.split("train"), dataset.split("validation")
-        metrics: dict[str, Any] = {}
-        tables: dict[str, Table] = {}
-        section, seed = self.recipe.train, self.recipe.seed
-        memory = self.recipe.features.memory * 1e9
+        begun = None
+        if earlier is not None:
+            begun = earlier.training(self.recipe, self.files, checkpoints, identity, self.team, self.warn)
+            if begun is None:
+                write_down()
+        section, seed, memory = self.recipe.train, self.recipe.seed, self.recipe.features.memory * 1e9
         trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early, memory=memory)
-        if begun is None:
-            with self.clock.phase("probe"):
-                metrics |= self._probed(trainer, task, dataset)
-            if self.recipe.train.lr == "find":
-                rates = trainer.find_lr(train)
-                metrics["lr_find"], tables["lr_find"] = rates.chosen, rates.table()
-        else:
-            kept = begun.checkpoint.position["found"]
-            metrics |= kept["metrics"]
-            tables |= {
-                name: Table(tuple(t["columns"]), tuple(map(tuple, t["rows"]))) for name, t in kept["tables"].items()
-            }
+        metrics, tables = self._found_before(trainer, task, dataset, begun)
         so_far = {"metrics": metrics, "tables": {name: dataclasses.asdict(table) for name, table in tables.items()}}
         with self.clock.phase("training"), self.stopping.gently():
-            if self.recipe.head.solver == "lbfgs":
-                work = functools.partial(trainer.solve, train, validation, checkpoints)
-            else:
-                stopping = self.stopping.asked
-                work = functools.partial(
-                    trainer.train,
-                    train,
-                    validation,
-                    checkpoints,
-                    begun=begun,
-                    taken_over=write_down,
-                    found=so_far,
-                    stopping=stopping,
-                )
-            training = self._with_trackers(lambda told: work(epoch_finished=told))
+            training = self._taught(trainer, dataset, checkpoints, begun, so_far, write_down)
         if self.stopping.asked():  # while a head was solved, or in the last epoch
             raise Interrupted("interrupted")
         if frozen_digest(backbone, plan.freeze_line) != frozen:
@@ -402,35 +364,7 @@ class _Run:
             end(self.folder)
         return Result(self.folder, metrics, round(time.perf_counter() - began, 3), features)
 
-    def _compare(self, identity: Mapping[str, Any], earlier: _Earlier) -> None:
-        """Compare what the run began with and what it goes on with; nothing is written before it stands there again.
-
-        Raises:
-            UsageError: something changed.
-        """
-        changed = differences(earlier.identity, identity) if earlier.identity else []
-        if changed and not earlier.allow_changed:
-            raise UsageError(
-                "what the run began with has changed, so it would not become what it would have been",
-                where="\n".join(changed),
-                hint="bring that back, start a new run, or go on all the same with --allow-changed",
-            )
-        for line in changed:
-            note(f"gone on with another {line}")
-
-    def _threads(self, earlier: _Earlier | None) -> list[int]:
-        """Return how many threads each process of the run has computed with, this one last; note where they differ."""
-        import torch
-
-        threads = [*(earlier.threads if earlier is not None else ()), torch.get_num_threads()]
-        if len(set(threads)) > 1:
-            note(
-                f"this run has computed with other numbers of threads ({', '.join(map(str, threads))}): they add up in "
-                "another order, so its last digits are not those of a run in one go"
-            )
-        return threads
-
-    def _write_down(self, begins: Mapping[str, Any], earlier: _Earlier | None) -> None:
+    def _write_down(self, begins: Mapping[str, Any], earlier: Earlier | None) -> None:
         """Write down what the run is done with, once it stands where it begins or goes on."""
         if earlier is not None:
             self.files.write("recipe.yaml", recipe_yaml(self.recipe))
@@ -450,39 +384,51 @@ class _Run:
         """Return where the run begins, which who goes on with it must know even if it is killed at once."""
         return {"place": str(Path.cwd()), "lock": str(self.lock.resolve()) if self.lock is not None else None}
 
-    def _begun(self, checkpoints: Checkpoints, identity: Mapping[str, Any], earlier: _Earlier) -> Begun | None:
-        """Return what an earlier process left of the training; every process of the run goes on from the same."""
-        from tlcore.training.checkpoints import Checkpoint
-        from tlcore.training.standing import Begun
-
-        if self.recipe.head.solver == "lbfgs":  # it takes seconds, and stands nowhere in between
-            checkpoints.clear()
-            self.files.write("history.jsonl", "")
-            return None
-        newest = checkpoints.look() if self.team.leads else None
-        told = json.loads(self.team.told(json.dumps([str(newest.folder), dict(newest.position)] if newest else None)))
-        if told is None:
-            self.warn("no checkpoint was written yet: the training begins")
-            self.files.write("history.jsonl", "")
-            return None
-        checkpoints.newest = Checkpoint(Path(told[0]), told[1])
-        if any(type(told[1].get(key)) is not int or told[1][key] < 0 for key in ("epoch", "batch")):
-            raise WeightsError(
-                "the checkpoint is damaged: it does not say where training stood",
-                where=told[0],
-                hint="remove its folder to go on from the checkpoint before it, or start a new run",
-            )
-        history = finished_epochs(self.folder, told[1]["epoch"])
-        self.files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
-        self.warn(f"resumed at step {told[1]['step']} (epoch {told[1]['epoch'] + 1}, batch {told[1]['batch'] + 1})")
-        other = earlier.identity is not None and earlier.identity.get("data") != identity["data"]
-        return Begun(checkpoints.newest, history, other_data=other)
-
     def _leave(self, metrics: Mapping[str, Any], tables: Mapping[str, Table], manifest: Mapping[str, Any]) -> None:
         for name, table in tables.items():
             self.files.write_table(name, table)
         self.files.write_json("metrics.json", metrics)
         self.files.write_json("manifest.json", manifest)
+
+    def _found_before(
+        self, trainer: Trainer, task: Task, dataset: Dataset, begun: Begun | None
+    ) -> tuple[dict[str, Any], dict[str, Table]]:
+        """Return the metrics and tables that stand before the first step: measured now, or by an earlier process."""
+        if begun is not None:
+            kept = begun.checkpoint.position["found"]
+            tables = {
+                name: Table(tuple(t["columns"]), tuple(map(tuple, t["rows"]))) for name, t in kept["tables"].items()
+            }
+            return dict(kept["metrics"]), tables
+        with self.clock.phase("probe"):
+            metrics = self._probed(trainer, task, dataset)
+        if self.recipe.train.lr != "find":
+            return metrics, {}
+        rates = trainer.find_lr(dataset.split("train"))
+        return {**metrics, "lr_find": rates.chosen}, {"lr_find": rates.table()}
+
+    def _taught(
+        self,
+        trainer: Trainer,
+        dataset: Dataset,
+        checkpoints: Checkpoints,
+        begun: Begun | None,
+        so_far: Mapping[str, Any],
+        taken_over: Callable[[], None],
+    ) -> Training:
+        splits = dataset.split("train"), dataset.split("validation")
+        work = functools.partial(trainer.solve, *splits, checkpoints)
+        if self.recipe.head.solver != "lbfgs":
+            work = functools.partial(
+                trainer.train,
+                *splits,
+                checkpoints,
+                begun=begun,
+                taken_over=taken_over,
+                found=so_far,
+                stopping=self.stopping.asked,
+            )
+        return self._with_trackers(lambda told: work(epoch_finished=told))
 
     def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
         """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
