@@ -84,6 +84,7 @@ def _encodings() -> Iterator[OddTable]:
     yield OddTable("nul_in_the_header.csv", b"te\0xt,label\n" + plain.encode()[11:], refused=("NUL",))
     yield OddTable("zeros.csv", bytes(4000), refused=("zero bytes",))
     yield OddTable("empty.csv", b"", refused=("empty",))
+    yield OddTable("two_marks.csv", b"\xef\xbb\xbf" + plain.encode("utf-8-sig"))
     yield OddTable("only_a_mark.csv", b"\xef\xbb\xbf", refused=("empty",))
     yield OddTable("blank_lines.csv", b"\n\n  \n\n", refused=("blank",))
     yield OddTable("header_only.csv", b"text,label\n", refused=("no rows",))
@@ -163,6 +164,19 @@ def _headers() -> Iterator[OddTable]:
     yield OddTable(
         "header_twice.csv", with_line(table(), 9, "text,label"), skipped={"header_twice.csv:9": "header once more"}
     )
+    yield OddTable(
+        "files_put_together.csv",
+        with_line(table(), 9, "\ufefftext,label"),
+        skipped={"files_put_together.csv:9": "header once more"},
+    )
+    yield OddTable("carets.csv", table(cells="^").encode(), refused=("separated by '^'", 'data.delimiter: "^"'))
+    yield OddTable("carets_named.csv", table(cells="^").encode(), {"delimiter": "^"})
+    yield OddTable(
+        "named_wrong.csv",
+        table().encode(),
+        {"delimiter": ";"},
+        refused=("separated by ','", "leave data.delimiter out"),
+    )
     yield OddTable("a_name_twice.csv", table(head="text,text").encode(), refused=("two columns 'text'",))
     yield OddTable("no_name.csv", ("," + table().replace("\n", "\n1,")).rsplit("\n", 1)[0].encode())
     yield OddTable("two_without_names.csv", table(head=",").encode(), refused=("columns found: column 1, column 2",))
@@ -224,6 +238,19 @@ def _labels() -> Iterator[OddTable]:
     )
     yield OddTable(
         "labels_as_two_numbers.csv", table(("1", "1.0", "2")).encode(), refused=("one number in several spellings",)
+    )
+    yield OddTable(
+        "named_numbers_one_without_end.csv",
+        with_line(table(("1.5", "2")), 4, "a,inf"),
+        {"label_is": "number"},
+        labels=("1.5", "2"),
+        skipped={"named_numbers_one_without_end.csv:4": "'inf' is no number"},
+    )
+    yield OddTable(
+        "decimal_commas.csv",
+        table(('"1,5"', '"2,5"')).encode(),
+        {"label_is": "number"},
+        refused=("decimal_commas.csv:2", "'1,5' is no number"),
     )
     yield OddTable("labels_007_and_7.csv", table(("007", "7")).encode(), refused=("one number in several spellings",))
     yield OddTable("labels_with_a_nul.csv", table(("good", "b\0d")).encode(), refused=("NUL",))

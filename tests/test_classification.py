@@ -204,6 +204,12 @@ def test_imbalance_is_said_where_nothing_is_done_about_it():
         Classification().fit(["a"] * 3 + ["b"])
 
 
+def test_lists_of_labels_are_no_classes():
+    with pytest.raises(DataError, match=r"list of labels.*one") as caught:
+        Classification().fit([("a",), ("a", "b")])
+    assert "multilabel" in caught.value.hint
+
+
 def test_an_older_model_without_counts_can_be_restored():
     task = Classification()
     task.restore({"classes": ["a", "b"], "majority": "a"})

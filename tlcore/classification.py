@@ -61,8 +61,13 @@ class Classification(Task):
         about it.
 
         Raises:
-            DataError: fewer than two classes.
+            DataError: fewer than two classes, or an example with a list of labels.
         """
+        if several := next((label for label in labels if isinstance(label, (tuple, list))), None):
+            raise DataError(
+                f"an example has a list of labels, {list(several)}, where a classification takes one",
+                hint="use the multilabel task, or give each example one label (not in a list, no data.label_separator)",
+            )
         counts = Counter(map(str, labels))
         if len(counts) < 2:
             found = f"every training example is labelled {next(iter(counts))!r}" if counts else "no training labels"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ USUAL = {
 """The first of each wins over the others, among which a choice would be a guess."""
 
 LIKE_SPLITS = ("set", "fold", "subset", "partition")
+RECOGNISED = re.compile(r"[,;\t|]")
+SIGNS = re.compile(r"[^\w\s.()/%#?'\"-]")
+"""Signs that separate cells; what names of columns hold themselves is none."""
 SHOWN_COLUMNS = 30
 SHOWN_LETTERS = 40
 
@@ -115,12 +120,10 @@ class _Search:
             raise self._ambiguous(role, alike)
         meant = nearest(name, self.columns)
         hint = f"did you mean {meant!r}?" if meant else f"write data.{role}: and one of these"
-        if len(self.columns) == 1 and (between := next((one for one in ",;\t|" if one in self.columns[0]), None)):
-            hint = f"the cells seem to be separated by {between!r}: leave data.delimiter out, or write that"
         raise DataError(
             f"{self.path.name} has no column {name!r}",
             where=f"{self.path}: data.{role}; {self._found()}",
-            hint=hint,
+            hint=self._separated() or hint,
         )
 
     def usual(self, role: str, names: Sequence[str], *, taken: set[str | None]) -> str | None:
@@ -145,8 +148,16 @@ class _Search:
         return DataError(
             f"{self.path.name} has no column with a usual name for the {' and the '.join(roles)}",
             where=f"{self.path}; {self._found()}",
-            hint=hint if free else f"add such a column; {hint}",
+            hint=self._separated() or (hint if free else f"add such a column; {hint}"),
         )
+
+    def _separated(self) -> str | None:
+        """Return what to do where the only column bears a sign that stands between cells, or None."""
+        signs = RECOGNISED.findall(self.columns[0]) or SIGNS.findall(self.columns[0]) if len(self.columns) == 1 else []
+        if not signs:
+            return None
+        others = "leave data.delimiter out, or write" if signs[0] in ",;\t|" else "write"
+        return f"the cells seem to be separated by {signs[0]!r}: {others} `data.delimiter: {json.dumps(signs[0])}`"
 
     def _ambiguous(self, role: str, alike: Sequence[str]) -> DataError:
         return DataError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tl_data import FolderOptions
+from tl_data.foreign import UNPACKING
 from tl_data.labels import ClassNames, alike
 from tl_data.paths import absent, printable
 from tl_data.table import limited
@@ -44,8 +45,12 @@ class FolderSource(DataSource):
         if not self.root.exists():
             raise absent(self.root)
         if not self.root.is_dir():
+            unpack = UNPACKING.get(self.root.suffix.lower())
             raise DataError(
-                f"{self.root} is a file, not a folder", hint="give its folder, or read it with `source: table`"
+                f"{self.root} is a file, not a folder",
+                hint=f"unpack it ({unpack}), and give the folder that this makes"
+                if unpack
+                else "give its folder, or read it with `source: table`",
             )
         self._walked = {os.path.realpath(self.root): self.root}
         folders, files = self._listed(self.root)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tlcore import DataError
 
-__all__ = ["START", "refuse_foreign", "unknown_suffix"]
+__all__ = ["START", "UNPACKING", "refuse_foreign", "unknown_suffix"]
 
 START = 4096
 """So many first bytes are looked at."""
@@ -30,7 +30,15 @@ MARKS = {
     b"SQLite format 3": ("a database", "export its table as CSV (UTF-8)"),
 }
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
-UNPACKING = {".gz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd", ".zip": "unzip", ".tar": "tar -xf"}
+UNPACKING = {
+    ".gz": "gunzip",
+    ".bz2": "bunzip2",
+    ".xz": "unxz",
+    ".zst": "unzstd",
+    ".zip": "unzip",
+    ".tar": "tar -xf",
+    ".tgz": "tar -xf",
+}
 
 
 def unknown_suffix(path: Path, known: tuple[str, ...]) -> DataError:

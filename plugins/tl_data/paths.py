@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tlcore.errors import DataError, nearest_file
 
 __all__ = ["absent", "printable"]
+
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+"""What an address begins with, such as ``https:``; paths have one letter there at most."""
 
 
 def absent(path: Path) -> DataError:
@@ -20,6 +24,12 @@ def absent(path: Path) -> DataError:
     missing = path.absolute()
     while not missing.parent.exists():
         missing = missing.parent
+    if SCHEME.fullmatch(missing.name):
+        address = f"{missing.name}//{path.absolute().relative_to(missing)}"
+        return DataError(
+            f"{address} is an address, not a path of this machine",
+            hint="fetch it, and name where it lies: `--set data.path=PATH`; data sets of the hub are `source: hub`",
+        )
     try:
         beside = [entry.name for entry in missing.parent.iterdir()]
     except OSError:

@@ -117,6 +117,7 @@ def _delimited(path: Path, encoding: str, *, delimiter: str | None, quotes: bool
     place, names = header
     if isinstance(names, str):
         raise DataError(f"the header of {path.name} cannot be read: {names}", where=place, hint="mend its first line")
+    names = _without_mark(names)
     sheet = Sheet(_column_names(names, path))
     if said:
         reason = f"its first line, {head[0].strip()}, says what separates the cells, and is no row"
@@ -127,7 +128,7 @@ def _delimited(path: Path, encoding: str, *, delimiter: str | None, quotes: bool
     for place, cells in records:
         if isinstance(cells, str):
             sheet.problems.append(Problem(place, cells))
-        elif cells == names:
+        elif _without_mark(cells) == names:
             sheet.problems.append(Problem(place, "it is the header once more"))
         elif len(cells) != len(sheet.columns):
             count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
@@ -136,6 +137,11 @@ def _delimited(path: Path, encoding: str, *, delimiter: str | None, quotes: bool
         else:
             sheet.rows.append(Row(place, dict(zip(sheet.columns, cells, strict=True))))
     return sheet
+
+
+def _without_mark(cells: list[str]) -> list[str]:
+    """Return the cells without the byte order marks that files bring along when they are put together."""
+    return [cells[0].lstrip("\ufeff"), *cells[1:]]
 
 
 def _recognised(head: Sequence[str], usual: str, reader: Callable[..., Any]) -> str:

@@ -160,6 +160,8 @@ def _drafted(row: Row, columns: Columns, part: Part, options: ColumnOptions, nam
     if options.labelled and label is None:
         written = row.cells.get(str(columns.label))
         return Problem(row.place, f"the label is {'missing' if written is None else 'empty'}")
+    if options.label_is == "number" and isinstance(label, str) and not NUMBER.fullmatch(label):
+        return Problem(row.place, f"the label {printable(label)!r} is no number; write it with a decimal point: 3.5")
     return _Draft(row, columns, part, value, label)
 
 

@@ -118,8 +118,10 @@ def _start(source: Any) -> bytes:
 
 
 def _file(source: Any) -> Path | io.BytesIO:
-    if isinstance(source, (str, Path)):
-        return _regular_file(Path(source))
+    if isinstance(source, Path):
+        return _regular_file(source)
+    if isinstance(source, str):  # a text is known by itself: features of a file would outlive what is in the file
+        raise UnreadableError("a text, not a picture; is it the path of one? Write `data.input_is: path`")
     if isinstance(source, (bytes, bytearray)):
         return io.BytesIO(source)
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")

@@ -165,3 +165,9 @@ def test_no_examples_is_an_error_with_the_reasons():
     with pytest.raises(DataError, match="no usable example") as caught:
         read(Problem("row 1", "empty text"))
     assert "row 1: empty text" in caught.value.where
+
+
+def test_where_nothing_can_be_used_no_limit_is_to_be_raised():
+    with pytest.raises(DataError, match="none of the 20 examples can be used") as caught:
+        require_few_problems([Problem(str(n), "no such file") for n in range(20)], 0, None)
+    assert "max_bad" not in caught.value.hint

@@ -276,3 +276,17 @@ def test_the_odd_names_and_links_of_the_collection(bad_inputs):
     assert all(e.id.isprintable() and e.id.encode() for e in found)
     assert {"images/dirloop/up", "images/dangling.jpg", "images/loop_b.jpg"} <= set(problems(bad_inputs))
     assert not any("Thumbs.db" in e.id for e in found)
+
+
+@pytest.mark.parametrize(("name", "how"), [("photos.zip", "unzip"), ("photos.tgz", "tar -xf")])
+def test_an_archive_is_to_be_unpacked(tmp_path, name, how):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match="is a file, not a folder") as caught:
+        list(FolderSource(FolderOptions(path=tmp_path / name)).examples())
+    assert f"unpack it ({how})" in caught.value.hint
+
+
+def test_an_address_is_no_path(tmp_path):
+    with pytest.raises(DataError, match=r"https://example.com/photos is an address") as caught:
+        list(FolderSource(FolderOptions(path=tmp_path / "https:/example.com/photos")).examples())
+    assert "fetch it" in caught.value.hint

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+from pathlib import Path
 
 import numpy
 import pytest
@@ -160,8 +161,17 @@ def test_what_is_no_picture_says_so(tmp_path, content):
 )
 def test_what_cannot_be_a_file_is_unreadable_in_few_words(path):
     with pytest.raises(UnreadableError) as caught:
-        decoded(path)
+        decoded(Path(path))
     assert len(str(caught.value)) < 80
+
+
+def test_a_text_is_no_picture_though_a_file_has_its_name(tmp_path, monkeypatch):
+    """A text is known by its letters, so features of the file would be reused when the file holds another picture."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
+    with pytest.raises(UnreadableError, match=r"a text, not a picture.*input_is: path"):
+        decoded("a.png")
+    assert decoded(Path("a.png")).size == (8, 8)
 
 
 def test_a_file_below_a_closed_folder_is_unreadable(monkeypatch, tmp_path):

@@ -144,9 +144,13 @@ def require_few_problems(problems: Sequence[Problem], usable: int, max_bad: int 
     if len(skipped) > limit:
         shown = [f"{problem.id}: {problem.reason}" for problem in skipped[:SHOWN]]
         raise DataError(
-            f"{len(skipped)} of {total} examples cannot be used, more than data.max_bad allows ({limit:g})",
+            f"{len(skipped)} of {total} examples cannot be used, more than data.max_bad allows ({limit:g})"
+            if usable
+            else f"none of the {total} examples can be used",
             where="\n".join(shown) + (f"\n… and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""),
-            hint=f"mend them, or go on without them: --set data.max_bad={len(skipped)}",
+            hint=f"mend them, or go on without them: --set data.max_bad={len(skipped)}"
+            if usable
+            else "see the reasons above: do the keys of `data` say what the inputs are, and does the task take such?",
         )
 
 
