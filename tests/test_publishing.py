@@ -1,5 +1,7 @@
 """Visible only when whole, read only when the manifest agrees."""
 
+import json
+
 import pytest
 
 from tlcore import WeightsError
@@ -61,4 +63,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old"
     publish_file(path, "new")
     assert path.read_text() == "new"
+    publish_file(path, '"\udcfc"')  # of a path that is no Unicode: JSON reads it back as it was
+    assert json.loads(path.read_bytes()) == "\udcfc"
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]

@@ -532,6 +532,22 @@ def test_a_file_gives_the_name_unless_the_recipe_does(registry, tmp_path):
     assert "cannot be a folder's name" in str(caught.value)
 
 
+def test_names_that_are_no_unicode_are_refused_before_anything_is_made(registry, tmp_path, monkeypatch):
+    """A folder unpacked with another encoding; its path could not be written into the run's recipe."""
+    folder = tmp_path / "fotos \udcfc"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    monkeypatch.chdir(folder)
+    Path("a.yaml").write_text(GOOD)
+    with pytest.raises(RecipeError, match=r"data.path: .*recordings is not valid Unicode; rename that folder"):
+        read_recipe(Path("a.yaml"), registry)
+    Path("\udcfc.yaml").write_text(GOOD)
+    with pytest.raises(RecipeError, match="cannot be a folder's name"):
+        read_recipe(Path("\udcfc.yaml"), registry)
+
+
 def test_a_file_that_is_not_there_or_no_text(registry, tmp_path):
     (tmp_path / "barks.yaml").write_text(GOOD)
     with pytest.raises(UsageError, match=r"bark.yaml") as caught:

@@ -29,7 +29,7 @@ def publish_file(path: Path, content: str | bytes) -> None:
     A text is written without secrets.
     """
     with _published(path) as file:
-        file.write(redacted(content).encode("utf-8") if isinstance(content, str) else content)
+        file.write(redacted(content).encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def publish_copy(path: Path, source: Path, sha256: str) -> None:

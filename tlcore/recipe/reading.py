@@ -288,7 +288,13 @@ class _Reader:
             return
         at = root.entries["name"].value.at if "name" in root.entries else file
         bad = [character for character in name if character in '/\\<>:"|?*' or not character.isprintable()]
-        if not name or name != name.strip() or name.startswith(".") or len(name.encode()) > 200 or bad:
+        if (
+            not name
+            or name != name.strip()
+            or name.startswith(".")
+            or len(name.encode("utf-8", "surrogatepass")) > 200
+            or bad
+        ):
             hint = "give the recipe a short `name:` without slashes and other signs that folders cannot have"
             self.faults.append(RecipeFault(at, f"the name {name!r} cannot be a folder's name", hint))
 

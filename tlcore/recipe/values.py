@@ -192,6 +192,11 @@ def _path(text: str, *, or_text: bool) -> Any:
 
 
 def _within_limits(value: Any, node: Scalar, key: Key, name: str, faults: list[RecipeFault]) -> Any:
+    if isinstance(value, Path) and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+        # It could be read, but neither written into the run's recipe nor found from there again.
+        fault = f"{name}: {value} is not valid Unicode"
+        faults.append(RecipeFault(node.at, fault, "rename that folder, or set LC_ALL=C.UTF-8 if its name is in UTF-8"))
+        return WRONG
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         for limit, bound in key.limits.items():
             holds, _, _ = LIMITS[limit]
