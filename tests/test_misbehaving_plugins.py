@@ -85,6 +85,14 @@ ENDING = [
 ]  # fmt: skip
 
 
+ALIKE = (
+    "metric text", "metric tensor", "no evaluation", "loss whole", "loss stopping", "loss nan", "decode tensors",
+    "sampling short", "prepare numpy", "prepare meta", "prepare raising", "stage numpy", "stage raising",
+    "injecting nothing", "prepare exiting", "mistakes short",
+)  # fmt: skip
+"""Faults that are found where others of these are; they take as long as those."""
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Return a folder in which the plugins are installed, and a cache that knows them."""
@@ -113,9 +121,12 @@ def tl(installed, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(
-    ("kind", "fault", "code", "said"), ENDING, ids=[f"{kind}: {fault}" for kind, fault, *_ in ENDING]
-)
+def marked(kind, fault, *expected):
+    marks = pytest.mark.long if fault in ALIKE else ()
+    return pytest.param(kind, fault, *expected, id=f"{kind}: {fault}", marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "fault", "code", "said"), [marked(*case) for case in ENDING])
 def test_a_run_ends_with_an_error_that_names_what_is_at_fault(tl, kind, fault, code, said):
     trained = {"adapter": "fine-tuning"} if fault == "stage cut off" else {}
     before = os.getcwd()

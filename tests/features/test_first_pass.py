@@ -59,11 +59,16 @@ def passed(backbone, line, examples, root, **storing):
     return first_pass(backbone, line, examples, accelerator, Storing(root, namespace, **storing), identities)
 
 
+AGAIN = 3
+"""So often the first state is computed once more, to see that neither chance nor its companions change it."""
+
+
 def test_every_example_is_computed_once(tmp_path):
     backbone = Numbers()
     found = passed(backbone, 1, numbers(50), tmp_path)
     seen = backbone.stages["one"].seen
     del seen[0]  # rows that fill up a batch
+    seen[1] -= AGAIN
     assert seen == Counter(range(1, 51))
     assert not backbone.stages["two"].seen
     assert not found.problems
@@ -129,7 +134,7 @@ def test_equal_contents_are_computed_once(tmp_path):
     backbone = Numbers()
     found = passed(backbone, 1, [Example(id=str(n), input=5) for n in range(10)], tmp_path)
     assert found.computed == 1
-    assert backbone.stages["one"].seen[5] == 1
+    assert backbone.stages["one"].seen[5] == 1 + AGAIN
 
 
 @pytest.mark.parametrize("line", [1, 2])
@@ -222,6 +227,6 @@ class Unsteady(Counting):
 def test_a_frozen_part_that_draws_or_remembers_is_refused(tmp_path, kind, mode):
     backbone = Numbers()
     backbone.stages["one"] = Unsteady(kind)
-    with pytest.raises(PluginError, match="when they are asked again"):
+    with pytest.raises(PluginError, match="when they are asked"):
         passed(backbone, 1, numbers(40), tmp_path, mode=mode).reader.batch(["3"])
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -25,6 +25,9 @@ __all__ = ["Stepper", "training_batches"]
 BATCH_OF_ONE = "Expected more than 1 value per channel when training"
 """How torch's batch normalisation says that it has one example of one pixel."""
 
+CHANGED_IN_PLACE = "modified by an inplace operation"
+"""How torch says that a value which a gradient needs is another one now."""
+
 LossOf = Callable[[Sequence[str]], "Tensor"]
 Drawing = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -95,6 +98,7 @@ class Stepper:
             NumericError: a loss, a gradient or a learning rate that is not finite; weights, statistics and the
                 optimizer's state are as they were.
             UsageError: one example by itself where batch statistics are needed.
+            PluginError: what a gradient needs was changed in place.
         """
         self._require_finite_rates(step)
         before = [buffer.clone() for buffer in self._statistics]
@@ -176,6 +180,12 @@ class Stepper:
                     hint="take more together: `--set train.batch_size=8`; or freeze it: `adapter: feature-extraction`",
                 ) from error
             except RuntimeError as error:
+                if CHANGED_IN_PLACE in str(error):
+                    raise PluginError(
+                        "what a gradient needs was changed in place by a trained stage, the head or the loss",
+                        where=str(error).splitlines()[0],
+                        hint="that is for who wrote it to mend: x = x * 2 instead of x.mul_(2)",
+                    ) from error
                 if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
                     raise
             self._begin_anew(before)
