@@ -129,7 +129,7 @@ def test_a_run_that_the_disk_cannot_take_computes_nothing(small, recipe, tmp_pat
 
 
 def test_the_store_leaves_room_for_what_the_run_writes_on_the_same_disk(small, recipe, tmp_path, monkeypatch):
-    monkeypatch.setenv("TL_CACHE", str(small / "cache"))
+    monkeypatch.setenv("TL_CACHE", str(small / "another cache"))
     fill(small, 56 * 10**6)
     with pytest.raises(ResourceError, match="are free, of which the run itself needs 54 MB"):
         tlcore.run(recipe, out=small / "beside", overrides=["features.store=always"], warn=quiet)

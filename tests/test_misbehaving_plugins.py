@@ -156,13 +156,14 @@ def test_what_costs_no_result_is_noted(tl, tmp_path, installed):
 
 
 def test_what_belongs_to_the_process_is_told_and_put_back(tl, capfd):
+    before = signal.getsignal(signal.SIGINT)
     whole = metrics_of(tl("task", "none", "--json"))
     Path("out").rename("first")
     done = tl("task", "another dtype", "--json")
     assert metrics_of(done)["n"] == whole["n"]
     assert "torch's default dtype: torch.float32 before, torch.float64 now" in done.stderr
     assert torch.get_default_dtype() == torch.float32
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     Path("out").rename("second")
     assert metrics_of(tl("task", "another seed", "--json")) == whole
     Path("out").rename("third")

@@ -182,7 +182,7 @@ def test_a_run_that_succeeds_keeps_and_prints_none(vault, capfd):
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["", "debug"])
-@pytest.mark.parametrize(("at", "code"), [("data", 3), ("bug", 1), ("file", 2), ("memory", 5)])
+@pytest.mark.parametrize(("at", "code"), [("data", 3), ("bug", 8), ("file", 2), ("memory", 5)])
 def test_a_run_that_fails_prints_none(vault, capfd, at, code, debug):
     ended, told, kept = vault(capfd, *debug, "run", "vault.yaml", "--set", f"data.at={at}", "--out", "run")
     assert ended == code, told
