@@ -210,7 +210,7 @@ def processor() -> dict[str, Any]:
     """
     import torch
 
-    name = platform.processor() or platform.machine()
+    name = platform.machine()
     with contextlib.suppress(OSError):  # Linux tells more
         about = Path("/proc/cpuinfo").read_text("utf-8", "replace")
         if found := re.search(r"^model name\s*:\s*(.+)$", about, re.MULTILINE):
