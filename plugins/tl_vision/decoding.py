@@ -121,7 +121,10 @@ def _file(source: Any) -> Path | io.BytesIO:
     if isinstance(source, Path):
         return _regular_file(source)
     if isinstance(source, str):  # a text is known by itself: features of a file would outlive what is in the file
-        raise UnreadableError("a text, not a picture; is it the path of one? Write `data.input_is: path`")
+        raise UnreadableError(
+            "a text, not a picture; if it is the path of one: `data.input_is: path` in a recipe, a pathlib.Path from a "
+            "source"
+        )
     if isinstance(source, (bytes, bytearray)):
         return io.BytesIO(source)
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
