@@ -1,5 +1,8 @@
 """Augmented versions: stored and taken in turn above a frozen part, fresh in each epoch above nothing."""
 
+import sys
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -88,3 +91,30 @@ def test_an_unreadable_example_is_one_problem_whatever_the_number_of_versions(tm
     bad = [*EXAMPLES[:2], Example("3", -1)]
     _, _, problems = passed(tmp_path, 1, bad)
     assert [problem.id for problem in problems] == ["3"]
+
+
+class Drawing(Shifted):
+    """Draws from torch's global generator, as what augments pictures does, and takes its time."""
+
+    def prepare(self, examples, view=None):
+        if view is None:
+            return super().prepare(examples)
+        rows = []
+        for example in examples:
+            torch.manual_seed(100 * example.input + view.number)
+            time.sleep(0.005)
+            rows.append([float(torch.rand(()))])
+        return {"hidden": torch.tensor(rows)}
+
+
+def test_nobody_draws_while_another_does(tmp_path, monkeypatch):
+    """One example is prepared once more, to see whether it comes out the same, while threads prepare the next."""
+    monkeypatch.setattr(sys.modules[__name__], "Shifted", Drawing)
+    _, reader, _ = passed(tmp_path, 1, EXAMPLES[:3])
+    drawn = {round(float(reader.batch([id_], epoch)["hidden"]), 4) for id_ in "123" for epoch in range(4)}
+    expected = {
+        round(10 * float(torch.rand((), generator=torch.Generator().manual_seed(100 * n + number))), 4)
+        for n in (1, 2, 3)
+        for number in range(4)
+    }
+    assert drawn == expected

@@ -268,7 +268,8 @@ def prepared(
                 if rows and not kinds:
                     kinds.update(_kinds(rows[0][1]))
                     if doubted:
-                        _require_alike(backbone, rows[-1])
+                        alone, _ = prepare([rows[-1][0]])  # in turn too: others may be drawing
+                        _require_alike(backbone, rows[-1], alone)
                 if odd := next((member for member, row, _ in rows if _kinds(row) != kinds), None):
                     raise broken(
                         backbone, "prepare", f"gave tensors of other names or types for {odd.name} than before"
@@ -324,16 +325,16 @@ def _prepared_chunk(backbone: Backbone, chunk: Sequence[Wanted]) -> tuple[list[R
     return [(member, row, ragged) for member, row in zip(chunk, unstacked(state), strict=True)], []
 
 
-def _require_alike(backbone: Backbone, row: Row) -> None:
-    """Prepare an example again, without those that stood beside it.
+def _require_alike(backbone: Backbone, row: Row, alone: Sequence[Row]) -> None:
+    """Compare an example with itself, prepared without those that stood beside it; there is none if it vanished.
 
     Raises:
-        PluginError: it comes out otherwise.
+        PluginError: it came out otherwise.
     """
     member, before, _ = row
-    [(_, now, _)], _ = _prepared_chunk(backbone, [member])
-    for name, values in before.items():
-        if values.shape != now[name].shape or not _is_like(values, now[name], OTHER_ORDER):
+    for name, values in before.items() if alone else ():
+        now = alone[0][1].get(name)
+        if now is None or values.shape != now.shape or not _is_like(values, now, OTHER_ORDER):
             raise broken(
                 backbone,
                 "prepare",
