@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import (
+    MASK,
     Adapter,
     Backbone,
     DataSource,
@@ -55,7 +56,6 @@ LONGEST_TABLE_NAME = 100
 OURS = ("id", "split", "label")
 """Columns of the predictions that tlcore writes itself."""
 ROWS_ASKED_ALONE = 8
-MASK = "mask"
 
 
 def examples_of(source: DataSource) -> Iterator[Example | Problem]:

@@ -44,6 +44,7 @@ State: TypeAlias = "dict[str, Tensor]"
 A tensor named ``mask`` (N, T) marks the places that hold something; with it, every tensor whose second dimension is T
 is ragged: tlcore stores only the marked places and pads with zeros when it batches again.
 """
+MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,19 @@ def test_a_mistake_ends_with_its_code_and_a_message_but_no_traceback(tl, setting
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give a recipe to run, or --resume"),
+        (["a.yaml", "--resume", "out"], "a recipe and --resume"),
+        (["--resume", "out", "--out", "other"], "goes on in its own folder"),
+    ],
+)
+def test_a_run_is_begun_or_gone_on_with(words, said):
+    done = CliRunner().invoke(app, ["run", *words])
+    assert (done.exit_code, said in done.stderr) == (2, True)
+
+
 def test_predicting_from_lines_gives_a_row_for_each_also_for_a_bad_one(tl):
     assert tl("run", "vectors.yaml", "--out", "here").exit_code == 0
     done = tl("predict", "here", "-", "--format", "jsonl", input='[1.0, 0.0]\n[1.0]\n{"input": [-0.5, 0.9]}\n')

@@ -43,11 +43,9 @@ def run(
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
     from tlcore.cli.launching import launched
     from tlcore.cli.membership import leads, member
-    from tlcore.errors import UsageError
     from tlcore.stopping import Stopping
 
-    if (recipe is None) == (resume is None) or (resume is not None and out is not None):
-        raise UsageError("give a recipe to run, or --resume and the folder of an unfinished run")
+    _require_one(recipe, resume, out)
     if processes != 1:
         raise typer.Exit(launched(processes))
     from tlcore import running
@@ -79,6 +77,20 @@ def run(
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
         typer.echo(str(result.folder))
+
+
+def _require_one(recipe: Path | None, resume: Path | None, out: Path | None) -> None:
+    from tlcore.errors import UsageError
+
+    if recipe is None and resume is None:
+        raise UsageError("give a recipe to run, or --resume and the folder of an unfinished run")
+    if recipe is not None and resume is not None:
+        raise UsageError(
+            "a recipe and --resume: a run is begun, or gone on with by the recipe in its folder",
+            hint="leave one of them out; `--resume RUN --set KEY=VALUE --allow-changed` goes on with another setting",
+        )
+    if resume is not None and out is not None:
+        raise UsageError("--out: an unfinished run goes on in its own folder", hint="leave --out away")
 
 
 @contextlib.contextmanager

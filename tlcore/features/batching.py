@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from tlcore.contracts import State
+from tlcore.contracts import MASK, State
 
 __all__ = ["MASK", "Buckets", "length_of", "ragged_names", "stacked", "unstacked"]
 
-MASK = "mask"
 LENGTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """What rows are padded to: close enough to each other that few places are padding."""
 PLACES_IN_A_BATCH = 512
