@@ -13,7 +13,6 @@ from PIL import Image
 
 import tlcore
 import tlcore.running
-from tlcore.cli import app
 from tlcore.errors import Interrupted, UsageError, WeightsError
 from tlcore.reproduction import reproduce
 from tlcore.stopping import Stopping
@@ -208,15 +207,6 @@ def test_a_signal_ends_a_run_with_a_checkpoint(place, sent, code):
     assert "hint: go on: tl run --resume out" in said
     assert "Traceback" not in said
     assert any((place / "out" / "checkpoints").glob("step-*"))
-
-
-def test_the_command_line_wants_a_recipe_or_a_run(place):
-    from typer.testing import CliRunner
-
-    for words in ([], ["recipe.yaml", "--resume", "out"], ["--resume", "out", "--out", "other"]):
-        done = CliRunner().invoke(app, ["run", *words])
-        assert done.exit_code == 2
-        assert "--resume" in done.stderr
 
 
 def test_a_refused_change_leaves_the_run_as_it_was(place):
