@@ -45,7 +45,7 @@ def bad_inputs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quiet_place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep a developer's own settings and stored features out of the tests, and the tests' out of theirs."""
     monkeypatch.setenv("TL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    for name in ("TL_PLUGINS", "TL_STRICT_PLUGINS", "TL_PLUGIN_TIMEOUT"):
+    for name in ("TL_PLUGINS", "TL_STRICT_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -287,20 +287,20 @@ BAD_BACKBONES = {
     "stage counts the batch": (blending("C", count_rows), "differs when computed alone"),
     "stage is random": (blending("D", drop_out), "differs when computed a second time"),
     "stage counts calls": (blending("E", count_calls), "changes parameters or buffers"),
-    "stage returns a tensor": (blending("F", return_a_tensor), "stage blend gives no dict"),
+    "stage returns a tensor": (blending("F", return_a_tensor), "stage blend gave a tensor .* not a dict"),
     "plain vector beside a mask": (blending("G", keep_a_plain_vector), "summary must be T"),
     "value hidden in padding": (blending("H", hide_in_padding), "differs when computed"),
     "stage cuts the gradient": (blending("I", detach), "no gradient"),
     "stage is not finite": (blending("J", blow_up), "not finite"),
-    "no stages": (NoStages, "at least one stage"),
-    "stage is a function": (StageIsFunction, "no torch.nn.Module"),
+    "no stages": (NoStages, "NoStages.stages is a value of type dict"),
+    "stage is a function": (StageIsFunction, "not a module under a name"),
     "LoRA target that is not there": (WrongLora, "stage blend has no module attention"),
-    "LoRA target in no stage": (LoraWithoutStage, "names 'block', which is no stage"),
-    "preparation that is no JSON": (UnwritablePreparation, "preparation cannot be written as JSON"),
+    "LoRA target in no stage": (LoraWithoutStage, "names 'block', which is not a stage"),
+    "preparation that is no JSON": (UnwritablePreparation, "preparation gave a .* cannot be written as JSON"),
     "no feature_dim": (NoWidth, "feature_dim is None"),
     "a memory beside the state": (RemembersLastBatch, "stage blend: .* from rows that were stored below it"),
     "a word past the state": (WhispersPastTheState, "differs when computed"),
-    "pool too wide": (PoolTooWide, r"pool gives the shape \(4, 4\)"),
+    "pool too wide": (PoolTooWide, r"pool gave a tensor \[4, 4\].* while feature_dim is 2"),
     "parameter beside the stages": (ScaleBesideStages, "pool: .* after save, build and loading"),
     "other stages when saved": (OtherStagesWhenSaved, "stage embed has other parameters"),
     "other preparation when saved": (OtherPreparationWhenSaved, "it prepares otherwise"),
@@ -308,10 +308,10 @@ BAD_BACKBONES = {
     "preparation by batch": (PreparesByBatch, "example 0 differs when it is prepared alone"),
     "preparation by chance": (PreparesByChance, "gives other values the second time"),
     "global generator": (DrawsFromGlobalGenerator, "prepare with a view draws from a global random generator"),
-    "no place marked": (MarksNothing, "marks no place at all for 0"),
+    "no place marked": (MarksNothing, "a mask that marks no place of an example"),
     "mask of weights": (MaskOfWeights, "mask holds more than 0 and 1"),
-    "an example forgotten": (ForgetsAnExample, "the first dimension of numbers is not N = 4"),
-    "mixed to another count": (MixesToAnotherCount, "mix: the first dimension"),
+    "an example forgotten": (ForgetsAnExample, "as 'numbers' for 4 examples, and not one row for each"),
+    "mixed to another count": (MixesToAnotherCount, "mix gave a tensor .* and not one row for each"),
 }
 
 
@@ -330,7 +330,7 @@ def test_a_stage_that_cannot_take_dummy_rows_is_found(tmp_path):
         kept = {name: value[:4] for name, value in state.items()}
         return Blend.forward(self, kept)
 
-    with pytest.raises(ConformanceError, match="stage blend: the first dimension of hidden is not N = 16"):
+    with pytest.raises(ConformanceError, match=r"stage blend gave .* for 16 examples, and not one row for each"):
         testing.check_backbone(backbone_spec(blending("K", refuse_more_rows)), tmp_path)
 
 
@@ -351,9 +351,9 @@ class Unreadable:
 
 BAD_SPECS = {
     "one sample": ({"samples": lambda folder: rows(folder)[:1]}, "fewer than two examples"),
-    "samples that are no examples": ({"samples": lambda folder: [1, 2]}, "no Example"),
+    "samples that are no examples": ({"samples": lambda folder: [1, 2]}, "not an Example"),
     "samples of one length": ({"samples": lambda folder: [rows(folder)[2]] * 2}, "all of one length"),
-    "other options": ({"smoke": lambda folder: tlcore.NoOptions()}, "which is no Options"),
+    "other options": ({"smoke": lambda folder: tlcore.NoOptions()}, "not of Options"),
     "undocumented": ({"options": Undocumented, "smoke": lambda folder: Undocumented()}, "no line of documentation"),
     "not frozen": ({"options": Thawed, "smoke": lambda folder: Thawed()}, "Thawed is not frozen"),
     "not readable": ({"options": Unreadable, "smoke": lambda folder: Unreadable()}, "complex"),
@@ -416,24 +416,41 @@ def changed(base, **methods):
 
 
 BAD_TASKS = {
-    "state that is no JSON": ({"fit": lambda self, labels: {"labels": set(labels)}}, "what fit returns cannot be"),
+    "state that is no JSON": (
+        {"fit": lambda self, labels: {"labels": set(labels)}},
+        "fit gave a 'labels' that cannot be written as JSON",
+    ),
     "no outputs": ({"outputs": 0}, "outputs is 0"),
-    "no selection": ({"selection": "macro_f1"}, "no Selection"),
-    "encode to a list": ({"encode": lambda self, labels: [0] * len(labels)}, "no tensor of N targets"),
+    "no selection": ({"selection": "macro_f1"}, "not a tlcore.Selection"),
+    "encode to a list": ({"encode": lambda self, labels: [0] * len(labels)}, "and not a tensor"),
     "sum instead of mean": (
         {"loss": lambda self, outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="sum")},
         "must be the mean",
     ),
     "a loss for each row": (
         {"loss": lambda self, outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},
-        "no finite scalar",
+        "not the mean loss of the batch",
     ),
     "loss without gradient": ({"loss": lambda self, outputs, targets: torch.tensor(1.0)}, "no gradient"),
-    "no prediction": ({"decode": lambda self, outputs: {"label": ["a"] * len(outputs)}}, "is not `prediction`"),
-    "too few predictions": ({"decode": lambda self, outputs: {"prediction": ["a"]}}, "has 1 values for N=7"),
-    "tensors as predictions": ({"decode": lambda self, outputs: {"prediction": list(outputs)}}, "cannot be written"),
-    "no evaluation": ({"evaluate": lambda self, outputs, targets: {"loss": 1}}, "no Evaluation"),
-    "no metric to select by": ({"selection": tlcore.Selection("auc")}, "no number as 'auc'"),
+    "no prediction": (
+        {"decode": lambda self, outputs: {"label": ["a"] * len(outputs)}},
+        "not columns of which the first is `prediction`",
+    ),
+    "too few predictions": (
+        {"decode": lambda self, outputs: {"prediction": ["a"]}},
+        "1 values of 'prediction' for 7 examples",
+    ),
+    "tensors as predictions": ({"decode": lambda self, outputs: {"prediction": list(outputs)}}, "not plain ones"),
+    "moved predictions": (
+        {
+            "decode": lambda self, outputs: {
+                "prediction": tlcore.Classification.decode(self, outputs)["prediction"][::-1]
+            }
+        },
+        "another prediction when it is alone",
+    ),
+    "no evaluation": ({"evaluate": lambda self, outputs, targets: {"loss": 1}}, "not a tlcore.Evaluation"),
+    "no metric to select by": ({"selection": tlcore.Selection("auc")}, "gave no auc"),
     "mistakes for what is right": (
         {"mistakes": lambda self, outputs, targets: torch.ones(len(outputs))},
         "not zero for what is right",
@@ -442,8 +459,11 @@ BAD_TASKS = {
         {"mistakes": lambda self, outputs, targets: torch.zeros(len(outputs))},
         "zero for predictions that are wrong",
     ),
-    "negative mistakes": ({"mistakes": lambda self, outputs, targets: -torch.ones(len(outputs))}, "negative"),
-    "one mistake": ({"mistakes": lambda self, outputs, targets: torch.ones(1)}, r"shape \(1,\)"),
+    "negative mistakes": (
+        {"mistakes": lambda self, outputs, targets: -torch.ones(len(outputs))},
+        "not one finite number from 0 on",
+    ),
+    "one mistake": ({"mistakes": lambda self, outputs, targets: torch.ones(1)}, r"a tensor \[1\] .* for 7 examples"),
     "preview of nothing": ({"preview": lambda self, example: None}, "preview of 0 is neither"),
     "preview of other bytes": ({"preview": lambda self, example: b"GIF"}, "preview of 0 is neither"),
 }
@@ -489,9 +509,9 @@ def test_a_task_that_restores_to_something_else_is_found(classes, message, tmp_p
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ({"n": 99}, "counts 99 examples, not 7"),
-        ({"macro_f1": None}, "no number as 'macro_f1'"),
-        ({"loss": float("nan")}, "cannot be written as JSON"),
+        ({"n": 99}, "counted 99 examples as n, not 7"),
+        ({"macro_f1": None}, "gave None as its macro_f1"),
+        ({"loss": float("nan")}, "loss is nan"),
         ({"extra": torch.ones(1)}, "cannot be written as JSON"),
     ],
 )
@@ -560,24 +580,33 @@ GOOD_PLANS = {
 BAD_PLANS = {
     "line below the bottom": (plan(-1), "outside of 0 to 3"),
     "line above the top": (plan(4), "outside of 0 to 3"),
-    "no plan": (lambda self, backbone, outputs: None, "no Plan"),
-    "group below the line": (plan(parameter_groups=(tlcore.ParameterGroup("layer1"),)), "names 'layer1'"),
-    "group of nothing": (plan(parameter_groups=(tlcore.ParameterGroup("top"),)), "names 'top'"),
-    "two groups": (plan(parameter_groups=(tlcore.ParameterGroup("head"),) * 2), "two parameter groups"),
-    "negative scale": (plan(parameter_groups=(tlcore.ParameterGroup("head", -1.0),)), "scaled by -1.0"),
+    "no plan": (lambda self, backbone, outputs: None, "not a tlcore.Plan"),
+    "group below the line": (
+        plan(parameter_groups=(tlcore.ParameterGroup("layer1"),)),
+        "groups the parameters of 'layer1'",
+    ),
+    "group of nothing": (plan(parameter_groups=(tlcore.ParameterGroup("top"),)), "groups the parameters of 'top'"),
+    "two groups": (
+        plan(parameter_groups=(tlcore.ParameterGroup("head"),) * 2),
+        "grouped the parameters of one part twice",
+    ),
+    "negative scale": (plan(parameter_groups=(tlcore.ParameterGroup("head", -1.0),)), "of head by -1.0"),
     "injection below the line": (
         plan(injections=(tlcore.Injection("layer1", LowRank),)),
-        "'layer1', which is no stage",
+        "'layer1', which is not a stage above its line",
     ),
-    "phase below the line": (plan(schedule=(tlcore.Phase(0, 1),)), "beyond the line"),
-    "head of a wrong width": (plan(head=lambda backbone, outputs: nn.Linear(4, 7)), r"\(5, 7\), not \(N, outputs\)"),
-    "head that is a function": (plan(head=lambda backbone, outputs: torch.tanh), "no torch.nn.Module"),
+    "phase below the line": (plan(schedule=(tlcore.Phase(0, 1),)), "outside of 2 to 3"),
+    "head of a wrong width": (
+        plan(head=lambda backbone, outputs: nn.Linear(4, 7)),
+        r"a head that makes a tensor \[2, 7\].* for 1 outputs",
+    ),
+    "head that is a function": (plan(head=lambda backbone, outputs: torch.tanh), "as the head, and not a module"),
     "shared head": (plan(head=lambda backbone, outputs: SHARED_HEADS[outputs]), "share one head"),
     "nothing trained": (
         plan(3, parameter_groups=(), head=lambda backbone, outputs: nn.Linear(4, outputs).requires_grad_(False)),
         "nothing above the line is trained",
     ),
-    "backbone changed": (change_now, "plan changes the backbone"),
+    "backbone changed": (change_now, "plan changed the backbone"),
 }
 
 
@@ -614,16 +643,16 @@ COUNTER = iter(range(10**6))
 BAD_EXAMPLES = {
     "none": (list, "no example"),
     "problems only": (lambda: [tlcore.Problem("a", "broken")], "no example"),
-    "something else": (lambda: [("a", 1)], "neither Example nor Problem"),
-    "number as id": (lambda: [example(1)], "the id 1 is no text"),
-    "empty id": (lambda: [example("")], "the id '' is no text"),
+    "something else": (lambda: [("a", 1)], "neither an Example nor a Problem"),
+    "number as id": (lambda: [example(1)], "whose id, 1, is not a text"),
+    "empty id": (lambda: [example("")], "whose id, '', is not a text"),
     "id twice": (lambda: [example(), example()], "ids are not unique: a"),
     "id of the moment": (lambda: [example(f"a{next(COUNTER)}")], "a second reading"),
     "label of the moment": (lambda: [example(label=next(COUNTER))], "a second reading"),
     "no input": (lambda: [example(input_=None)], "has no input"),
     "unknown split": (lambda: [example(split="dev")], "in the split 'dev'"),
-    "group that is no text": (lambda: [example(group=3)], "group of a is no text"),
-    "columns that are no mapping": (lambda: [example(columns=["x"])], "no mapping from text"),
+    "group that is no text": (lambda: [example(group=3)], "a group that is a value of type int"),
+    "columns that are no mapping": (lambda: [example(columns=["x"])], "columns that are a value of type list"),
 }
 
 
@@ -687,7 +716,7 @@ def test_a_good_plugin_passes_by_module_and_by_host(written, tmp_path):
         ({"imports": ", torch"}, "it imports numpy, torch"),
         ({"body": "import sklearn"}, "sklearn"),
         ({"body": "raise ValueError('not today')"}, "failed at tl_adapters: ValueError: not today"),
-        ({"body": "yield 3"}, "no AdapterSpec"),
+        ({"body": "yield 3"}, "not a AdapterSpec"),
         ({"line": 9}, "outside of 0 to 3"),
     ],
 )

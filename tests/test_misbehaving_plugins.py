@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import Site
 from typer.testing import CliRunner
 
@@ -29,7 +27,7 @@ ENDING = [
     ("task", "metric absent", PLUGIN, "Odd.evaluate gave no macro_f1"),
     ("task", "metric tensor", PLUGIN, "'accuracy' that cannot be written"),
     ("task", "scores by chance", PLUGIN, "other scores whenever it is asked"),
-    ("task", "no evaluation", PLUGIN, "no tlcore.Evaluation"),
+    ("task", "no evaluation", PLUGIN, "not a tlcore.Evaluation"),
     ("task", "loss vector", PLUGIN, "Odd.loss gave a tensor [8]"),
     ("task", "loss whole", PLUGIN, "of int64"),
     ("task", "loss detached", PLUGIN, "through which no gradient flows back"),
@@ -38,17 +36,15 @@ ENDING = [
     ("task", "loss raising", PLUGIN, "failed in method: RuntimeError\n"),
     ("task", "loss stopping", PLUGIN, "failed in method: StopIteration"),
     ("task", "loss exiting", PLUGIN, "failed in method: SystemExit: 0"),
-    ("task", "gradients off", PLUGIN, "torch's gradients: True before, False now"),
     ("task", "decode short", PLUGIN, "8 values of 'prediction' for 9 examples"),
-    ("task", "decode moved", PLUGIN, "its rows stand in another order"),
-    ("task", "decode tensors", PLUGIN, "values of 'prediction' that are no plain ones"),
+    ("task", "decode tensors", PLUGIN, "values of 'prediction' that are not plain ones"),
     ("task", "encode short", PLUGIN, "Odd.encode gave a tensor [44]"),
     ("task", "encode beyond", PLUGIN, "failed in Odd.loss: IndexError"),
     ("task", "mistakes short", PLUGIN, "Odd.mistakes gave a tensor [8]"),
     ("task", "sampling short", PLUGIN, "not one weight for 45 examples"),
     ("data", "ids whole", PLUGIN, "an example whose id"),
     ("data", "ids twice", DATA, "the id '0' stands on two examples"),
-    ("data", "ids unwritable", PLUGIN, "no text that can be written"),
+    ("data", "ids unwritable", PLUGIN, "not a text that can be written"),
     ("data", "no labels", DATA, "it has no label"),
     ("data", "labels nan", DATA, "it has no label"),
     ("data", "labels odd", PLUGIN, "a label that is a value of type object"),
@@ -57,13 +53,12 @@ ENDING = [
     ("data", "nothing", PLUGIN, "Odd.examples gave None"),
     ("backbone", "prepare None", PLUGIN, "Odd.prepare gave None"),
     ("backbone", "prepare numpy", PLUGIN, "type ndarray as 'hidden'"),
-    ("backbone", "prepare meta", PLUGIN, "no dense tensor on the CPU"),
+    ("backbone", "prepare meta", PLUGIN, "not a dense tensor on the CPU"),
     ("backbone", "prepare moved", PLUGIN, "mixes up rows"),
     ("backbone", "prepare by chance", PLUGIN, "it draws at random"),
     ("backbone", "prepare types", PLUGIN, "of other names or types"),
     ("backbone", "prepare raising", PLUGIN, "failed in method: Exception\n"),
     ("backbone", "prepare exiting", PLUGIN, "failed in method: SystemExit: 0"),
-    ("backbone", "elsewhere", PLUGIN, "working directory: "),
     ("backbone", "stage short", PLUGIN, "rows of features for 16 that they took"),
     ("backbone", "stage keeping", PLUGIN, "change weights or buffers of theirs"),
     ("backbone", "stage of companions", PLUGIN, "make a row depend on the others"),
@@ -129,14 +124,12 @@ def marked(kind, fault, *expected):
 @pytest.mark.parametrize(("kind", "fault", "code", "said"), [marked(*case) for case in ENDING])
 def test_a_run_ends_with_an_error_that_names_what_is_at_fault(tl, kind, fault, code, said):
     trained = {"adapter": "fine-tuning"} if fault == "stage cut off" else {}
-    before = os.getcwd()
     done = tl(kind, fault, **trained)
     assert done.exit_code == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not Path("out", "manifest.json").exists()
-    assert (os.getcwd(), torch.is_grad_enabled()) == (before, True)
 
 
 def metrics_of(done):
@@ -155,21 +148,13 @@ def test_what_costs_no_result_is_noted(tl, tmp_path, installed):
     assert json.loads(Path("out", "history.jsonl").read_text())["epoch"] == 1
 
 
-def test_what_belongs_to_the_process_is_told_and_put_back(tl, capfd):
-    before = signal.getsignal(signal.SIGINT)
+def test_what_a_plugin_prints_or_draws_changes_no_result(tl, capfd):
     whole = metrics_of(tl("task", "none", "--json"))
     Path("out").rename("first")
-    done = tl("task", "another dtype", "--json")
-    assert metrics_of(done)["n"] == whole["n"]
-    assert "torch's default dtype: torch.float32 before, torch.float64 now" in done.stderr
-    assert torch.get_default_dtype() == torch.float32
-    assert signal.getsignal(signal.SIGINT) is before
-    Path("out").rename("second")
     assert metrics_of(tl("task", "another seed", "--json")) == whole
-    Path("out").rename("third")
+    Path("out").rename("second")
     capfd.readouterr()
     assert metrics_of(tl("task", "printing", "--json")) == whole
-    assert "HELLO" in capfd.readouterr().err
 
 
 def test_labels_of_several_types_are_written(tl):

@@ -1,68 +1,11 @@
-"""More plugins that misbehave: whatever one does at its import, or is declared like, harms only those who name it."""
+"""A package whose metadata is damaged stops nobody else; a crash, a hang or an exit at import is named."""
 
 import json
-import os
-import sys
 
 import pytest
 from conftest import Site
-from test_plugin_index import OFFERING, RECIPE, SOURCE, install, tl
-
-from tlcore.plugin_index import PluginIndex
-from tlcore.registry import Registry
-
-AT_IMPORT = {
-    "emptying": "import sys; sys.modules.clear()",
-    "settling": "import os; os.environ.update(TL_CACHE='/nowhere', HF_HUB_OFFLINE='0', PYTHONPATH='/nowhere')",
-    "moving": "import os; os.chdir('/')",
-    "threading_on": "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=False).start()",
-    "listening": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
-    "warning": "import warnings; warnings.warn('look at me'); warnings.simplefilter('error')",
-    "shouting": "import os; os.write(1, b'x' * 5_000_000); os.write(2, b'x' * 5_000_000)",
-    "rebuilding": "import builtins; builtins.open = None; builtins.print = None",
-    "hooking": "import sys; sys.meta_path.insert(0, None)",
-    "closing": "import os; os.closerange(0, 64)",
-    "leaving_late": "import atexit, os; atexit.register(os._exit, 0)",
-    "deepening": "import sys; sys.setrecursionlimit(60)",
-}
-RAISING = {
-    "interrupting": ("raise KeyboardInterrupt", "its import ends the process"),
-    "basing": ("class Other(BaseException): pass\nraise Other('odd')", "Other: odd"),
-    "recursing": ("def f(): f()\nf()", "RecursionError"),
-    "forking": ("import os\nos.fork()", "its import ends the process"),
-    "endless": (OFFERING.replace("yield tlcore", "while True: yield tlcore"), "did not end"),
-    "longwinded": ("raise ValueError('x' * 5_000_000)", "ValueError"),
-    "steering": ("raise ValueError('\\x1b[2J\\u202e')", "ValueError"),
-    "nameless": (OFFERING.replace('name="thing"', "name=5"), "5 is no name"),
-    "unsummed": (OFFERING.replace('"Something to predict."', "None"), "has no summary"),
-    "renaming": (OFFERING.replace('"thing"', "'x\\x1b[2J'"), "is no name"),
-}
-ENDING = ("emptying", "hooking", "closing")
-"""Of the first ones, those that cannot even answer."""
-
-
-def hosted(site):
-    host = site.host(index=PluginIndex(site.folder / "index", limit=10))
-    return host, [offer.full_name for offer in Registry(host).offers("task")]
-
-
-@pytest.mark.parametrize("name", [*AT_IMPORT, *RAISING])
-def test_one_plugin_harms_no_other(site, capfd, name, monkeypatch):
-    text = AT_IMPORT[name] + OFFERING if name in AT_IMPORT else RAISING[name][0]
-    install(site, name, text)
-    before = dict(os.environ), os.getcwd(), len(sys.modules) > 100
-    host, offers = hosted(site)
-    assert "good/good" in offers
-    for failure in host.failures:
-        assert f"{name}-package 1.2" in str(failure)
-        assert len(str(failure)) < 1000
-    assert (dict(os.environ), os.getcwd(), len(sys.modules) > 100) == before
-    assert capfd.readouterr() == ("", "")
-    reason = RAISING.get(name, ("", ""))[1] if name not in ENDING else "i"
-    assert bool(reason) == bool(host.failures)
-    assert all(reason in failure.reason for failure in host.failures)
-    assert (f"{name}/thing" in offers) == (not reason)
-
+from test_outside_plugin import FEATURES, PACKAGE, RECIPE
+from test_plugins import GOOD, tl
 
 BROKEN = {
     "without metadata": lambda info: (info / "METADATA").unlink(),
@@ -82,18 +25,42 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
-def test_a_distribution_that_is_broken_harms_nobody(tmp_path, change):
+def test_a_damaged_distribution_stops_no_other(tmp_path, change):
     (tmp_path / "site").mkdir()
     site = Site(tmp_path / "site")
-    (site.folder / "outside_vectors").symlink_to(SOURCE / "outside_vectors")
+    (site.folder / "outside_vectors").symlink_to(PACKAGE / "src" / "outside_vectors")
     site.install("outside-vectors", {"vectors": "outside_vectors"}, "1.0.0")
-    install(site, "odd", OFFERING)
+    site.install("odd-package", {"odd": "odd_module"}, odd_module=GOOD.format(name="odd"))
     change(site.folder / "odd_package-1.2.dist-info")
-    (tmp_path / "vectors.yaml").write_text(RECIPE)
-    done = tl(tmp_path, "recipe", "check", "vectors.yaml")
+    (tmp_path / "vectors.yaml").write_text(RECIPE.format(task="classification", source="blobs", adapter=FEATURES))
+    done = tl(site, "recipe", "check", str(tmp_path / "vectors.yaml"))
     assert done.returncode == 0, done.stderr
-    done = tl(tmp_path, "plugins", "--json")
+    done = tl(site, "plugins", "--json")
     assert done.returncode == 0, done.stderr
     assert "vectors" in [one["name"] for one in json.loads(done.stdout)["plugins"]]
     about = json.loads(done.stdout)["failures"]
     assert {one["name"].replace("\0", "") for one in about} <= {"odd"}
+
+
+def test_an_exit_at_import_names_the_plugin_and_is_not_taken_for_success(site):
+    site.install("bad-package", {"bad": "bad_module"}, bad_module="import os; os._exit(0)")
+    done = tl(site, "list")
+    assert done.returncode == 8
+    assert "plugin bad (bad-package 1.2) ended the process at import by os._exit(0)" in done.stderr
+
+
+def test_a_crash_at_import_names_the_file(site):
+    site.install("bad-package", {"bad": "bad_module"}, bad_module="import ctypes; ctypes.string_at(0)")
+    done = tl(site, "list")
+    assert done.returncode == -11
+    assert "Fatal Python error" in done.stderr
+    assert "bad_module.py" in done.stderr
+
+
+def test_a_slow_import_names_the_file_and_is_waited_for(site, capfd, monkeypatch):
+    monkeypatch.setattr("tlcore.plugins.SLOW_IMPORT", 0.2)
+    site.install(
+        "bad-package", {"bad": "bad_module"}, bad_module="import time; time.sleep(1)" + GOOD.format(name="bad")
+    )
+    assert site.host().failures == []
+    assert "bad_module.py" in capfd.readouterr().err

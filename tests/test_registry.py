@@ -86,21 +86,21 @@ def test_the_same_name_twice_in_one_plugin_is_refused_when_asked_for():
 
 
 BAD_RECORDS = {
-    "number": (3, "3, which is no TaskSpec"),
+    "number": (3, "3, which is not a TaskSpec"),
     "spec of another kind": (
         tlcore.AdapterSpec(name="a", summary="s", build=print, smoke=print),
-        "which is no TaskSpec",
+        "which is not a TaskSpec",
     ),
-    "name with a slash": (task("a/b"), "'a/b' is no name"),
-    "name with a space": (task("a b"), "'a b' is no name"),
-    "empty name": (task(""), "'' is no name"),
-    "name that is no text": (task(3), "3 is no name"),
+    "name with a slash": (task("a/b"), "'a/b' is not a name"),
+    "name with a space": (task("a b"), "'a b' is not a name"),
+    "empty name": (task(""), "'' is not a name"),
+    "name that is not a string": (task(3), "3 is not a name"),
     "no summary": (task("a", summary=" "), "a has no summary"),
-    "options that are no dataclass": (task("a", options=dict), "the options of a are no dataclass"),
-    "options that are an instance": (task("a", options=tlcore.NoOptions()), "the options of a are no dataclass"),
-    "build that is no function": (task("a", build="module:function"), "build of a is no function"),
-    "smoke that is no function": (task("a", smoke=tlcore.NoOptions()), "smoke of a is no function"),
-    "modality that is no text": (task("a", modality=None), "the modality of a is no text"),
+    "options that are not a dataclass": (task("a", options=dict), "the options of a are not a dataclass"),
+    "options that are an instance": (task("a", options=tlcore.NoOptions()), "the options of a are not a dataclass"),
+    "build that is not a function": (task("a", build="module:function"), "build of a is not a function"),
+    "smoke that is not a function": (task("a", smoke=tlcore.NoOptions()), "smoke of a is not a function"),
+    "modality that is not a string": (task("a", modality=None), "the modality of a is not a string"),
 }
 
 
@@ -117,7 +117,7 @@ def test_samples_of_a_backbone_must_be_a_function():
     spec = tlcore.BackboneSpec(name="net", summary="A net.", modality="vector", build=print, smoke=print, samples=[])
     found = registry(bad=plugin(spec, hook="tl_backbones"))
     assert found.offers("backbone") == []
-    assert "samples of net is no function" in found.host.failures[0].reason
+    assert "samples of net is not a function" in found.host.failures[0].reason
 
 
 def test_a_failure_is_noted_once_however_often_it_is_asked_for():

@@ -34,10 +34,8 @@ ORDER = (
     "tensor_files",
     "weights",
     "publishing",
-    "plugin_index",
     "plugins",
     "registry",
-    "plugin_look",
     "plugin_faults",
     "asking",
     "recipe",
@@ -55,7 +53,6 @@ ORDER = (
     "self_test",
     "artifact",
     "stopping",
-    "surroundings",
     "unfinished",
     "run_folder",
     "going_on",
@@ -143,10 +140,7 @@ def test_a_plugin_imports_public_names_and_no_other_plugin(path):
 
 LIGHT = [
     "tlcore",
-    *(
-        f"tlcore.{name}"
-        for name in ("errors", "contracts", "specs", "hookspecs", "plugin_index", "plugins", "registry")
-    ),
+    *(f"tlcore.{name}" for name in ("errors", "contracts", "specs", "hookspecs", "plugins", "registry")),
 ]
 
 

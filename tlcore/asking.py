@@ -1,6 +1,7 @@
-"""Asking the parts that plugins bring: what comes back is looked at, since what breaks its contract breaks a run later.
+"""One validator for each method of the contracts: call it, check the shape of what it returns, name the plugin.
 
-Each function calls one method of `tlcore.contracts` and raises a PluginError that names it where the answer is none.
+Runs call plugins through these functions, and so does the conformance kit. Each raises a PluginError that names the
+class and the method where what is returned would make a run wrong or end it somewhere else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import (
+    HEAD,
     MASK,
     Adapter,
     Backbone,
@@ -49,20 +51,20 @@ __all__ = [
     "prepared_by",
     "require_backbone",
     "require_outputs",
+    "require_state",
     "sampling_weights_of",
 ]
 
 LONGEST_TABLE_NAME = 100
 OURS = ("id", "split", "label")
 """Columns of the predictions that tlcore writes itself."""
-ROWS_ASKED_ALONE = 8
 
 
 def examples_of(source: DataSource) -> Iterator[Example | Problem]:
     """Yield what a data source gives."""
     found = source.examples()
     if not isinstance(found, Iterable):
-        raise broken(source, "examples", f"gave {_kind(found)}, and no examples")
+        raise broken(source, "examples", f"gave {_kind(found)}, and not examples")
     for item in found:
         if isinstance(item, Example):
             _require_example(source, item)
@@ -72,21 +74,23 @@ def examples_of(source: DataSource) -> Iterator[Example | Problem]:
 
 
 def _require_example(source: DataSource, example: Example) -> None:
-    if type(example.id) is not str:
-        raise broken(
-            source, "examples", f"gave an example whose id, {example.id!r}, is {_kind(example.id)} and no text"
-        )
-    if not example.id.isascii() and any("\ud800" <= letter <= "\udfff" for letter in example.id):
-        raise broken(source, "examples", f"gave an example whose id, {example.id!r}, is no text that can be written")
-    if example.split is not None and not isinstance(example.split, str):
-        raise broken(source, "examples", f"gave the example {example.id!r} a split that is {_kind(example.split)}")
-    if not _is_label(example.label):
-        raise broken(
-            source,
-            "examples",
-            f"gave the example {example.id!r} a label that is {_kind(example.label)}; labels are texts, numbers, or "
-            "several texts",
-        )
+    def require(kept: bool, what: str) -> None:
+        if not kept:
+            raise broken(source, "examples", f"gave {what}")
+
+    id_ = example.id
+    require(type(id_) is str and id_ != "", f"an example whose id, {id_!r}, is not a text of one character or more")
+    require(
+        id_.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in id_),
+        f"an example whose id, {id_!r}, is not a text that can be written",
+    )
+    for name, value in (("split", example.split), ("group", example.group)):
+        require(value is None or isinstance(value, str), f"the example {id_!r} a {name} that is {_kind(value)}")
+    require(isinstance(example.columns, Mapping), f"the example {id_!r} columns that are {_kind(example.columns)}")
+    require(
+        _is_label(example.label),
+        f"the example {id_!r} a label that is {_kind(example.label)}; labels are texts, numbers, or several texts",
+    )
 
 
 def _is_label(label: Any) -> bool:
@@ -100,15 +104,15 @@ def _is_label(label: Any) -> bool:
 def fitted(task: Task, labels: Sequence[Any]) -> Mapping[str, Any]:
     """Let a task learn its targets; return what it wants to be restored from."""
     if not callable(getattr(task, "fit", None)):
-        raise broken(task, "fit", "is not there, so this is no task: its `build` must return one")
+        raise broken(task, "fit", "is not there, so this is not a task: its `build` must return one")
     state = task.fit(labels)
     if not isinstance(state, Mapping):
-        raise broken(task, "fit", f"gave {_kind(state)}, and no mapping to restore it from")
+        raise broken(task, "fit", f"gave {_kind(state)}, and not a mapping to restore it from")
     _require_json(task, "fit", state)
     if type(task.outputs) is not int or task.outputs < 1:
-        raise broken(task, "outputs", f"is {task.outputs!r} after fitting, and no number from 1 on")
+        raise broken(task, "outputs", f"is {task.outputs!r} after fitting, and not a whole number from 1 on")
     if not isinstance(task.selection, Selection):
-        raise broken(task, "selection", f"is {_kind(task.selection)}, and no tlcore.Selection")
+        raise broken(task, "selection", f"is {_kind(task.selection)}, and not a tlcore.Selection")
     return state
 
 
@@ -126,15 +130,12 @@ def loss_of(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     loss = task.loss(outputs, targets)
     if not isinstance(loss, torch.Tensor) or loss.dim() or not loss.is_floating_point():
         raise broken(task, "loss", f"gave {_kind(loss)}, and not the mean loss of the batch as one real number")
-    if outputs.requires_grad and not loss.requires_grad and torch.is_grad_enabled():
+    if not loss.requires_grad and outputs.requires_grad:
         raise broken(task, "loss", "gave a number through which no gradient flows back")
     if not loss.requires_grad:
-        off = not torch.is_grad_enabled()
         raise PluginError(
             "no gradient flows back from the outputs",
-            hint="torch.set_grad_enabled(False) was called"
-            if off
-            else "a stage or the head uses detach() or no_grad()",
+            hint="a stage or the head uses detach() or no_grad(), or a plugin called torch.set_grad_enabled(False)",
         )
     return loss
 
@@ -147,7 +148,7 @@ def evaluated(task: Task, outputs: Tensor, targets: Tensor) -> Evaluation:
     """
     found = task.evaluate(outputs, targets)
     if not isinstance(found, Evaluation) or not isinstance(found.metrics, Mapping):
-        raise broken(task, "evaluate", f"gave {_kind(found)}, and no tlcore.Evaluation")
+        raise broken(task, "evaluate", f"gave {_kind(found)}, and not a tlcore.Evaluation")
     for name, value in found.metrics.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise NumericError(
@@ -161,15 +162,19 @@ def evaluated(task: Task, outputs: Tensor, targets: Tensor) -> Evaluation:
         if type(value) is bool or not isinstance(value, (int, float)):
             said = f"{value!r} as its {name}" if name in found.metrics else f"no {name}, but {', '.join(found.metrics)}"
             raise broken(task, "evaluate", f"gave {said}; loss, n and the selection's metric must be numbers")
+    if found.metrics["n"] != len(targets):
+        raise broken(task, "evaluate", f"counted {found.metrics['n']} examples as n, not {len(targets)}")
     for name, table in found.tables.items():
         if not isinstance(table, Table):
-            raise broken(task, "evaluate", f"gave {_kind(table)} as the table {name!r}, and no tlcore.Table")
+            raise broken(task, "evaluate", f"gave {_kind(table)} as the table {name!r}, and not a tlcore.Table")
         if not is_table_name(name):
             raise broken(
                 task,
                 "evaluate",
                 f"named a table {name!r}; a name has letters, digits, - and _ only, {LONGEST_TABLE_NAME} at most",
             )
+        if any(len(row) != len(table.columns) for row in table.rows):
+            raise broken(task, "evaluate", f"gave a row of the table {name!r} more or fewer cells than it has columns")
     return found
 
 
@@ -179,25 +184,10 @@ def is_table_name(name: str) -> bool:
 
 
 def decoded(task: Task, outputs: Tensor) -> dict[str, list[Any]]:
-    """Return the columns that a task makes of outputs; a few rows are asked for alone too, so that none is moved."""
-    found = _columns(task, outputs)
-    count = len(outputs)
-    for row in {count * n // ROWS_ASKED_ALONE for n in range(ROWS_ASKED_ALONE)} | {count - 1} if count else ():
-        alone = _columns(task, outputs[row : row + 1])["prediction"][0]
-        if not _is_same(alone, found["prediction"][row]):
-            raise broken(
-                task,
-                "decode",
-                f"gave {found['prediction'][row]!r} as prediction {row + 1} of {count}, but {alone!r} when asked for "
-                "that one alone: its rows stand in another order, or depend on each other",
-            )
-    return found
-
-
-def _columns(task: Task, outputs: Tensor) -> dict[str, list[Any]]:
+    """Return the columns that a task makes of outputs, one value for each row."""
     found = task.decode(outputs)
-    if not isinstance(found, Mapping) or "prediction" not in found:
-        raise broken(task, "decode", f"gave {_kind(found)}, and no columns of which one is `prediction`")
+    if not isinstance(found, Mapping) or next(iter(found), None) != "prediction":
+        raise broken(task, "decode", f"gave {_kind(found)}, and not columns of which the first is `prediction`")
     if bad := next((name for name in found if not isinstance(name, str) or name in OURS), None):
         raise broken(task, "decode", f"named a column {bad!r}; {', '.join(OURS)} are tlcore's own, and names are texts")
     columns = {name: list(values) for name, values in found.items()}
@@ -206,17 +196,11 @@ def _columns(task: Task, outputs: Tensor) -> dict[str, list[Any]]:
             raise broken(task, "decode", f"gave {len(values)} values of {name!r} for {len(outputs)} examples")
         kinds = {kind for kind in map(type, values) if kind is not type(None)}
         if not all(kind.__module__ in ("builtins", "numpy", "datetime", "decimal") for kind in kinds):
-            raise broken(task, "decode", f"gave values of {name!r} that are no plain ones: {_kind(values[0])}")
+            raise broken(task, "decode", f"gave values of {name!r} that are not plain ones: {_kind(values[0])}")
         if len(kinds) > 1 and not kinds <= {int, float}:
             mixed = " and ".join(sorted(kind.__name__ for kind in kinds))
             raise broken(task, "decode", f"gave values of {name!r} of several types, which no column can hold: {mixed}")
     return columns
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
-    return bool(one == other)
 
 
 def mistakes_of(task: Task, outputs: Tensor, targets: Tensor) -> list[float]:
@@ -225,8 +209,8 @@ def mistakes_of(task: Task, outputs: Tensor, targets: Tensor) -> list[float]:
 
     found = task.mistakes(outputs, targets)
     _require_rows(task, "mistakes", found, len(targets), "examples")
-    if found.dim() != 1 or not bool(torch.isfinite(found).all()):
-        raise broken(task, "mistakes", f"gave {_kind(found)}, and not one finite number for each example")
+    if found.dim() != 1 or not bool((torch.isfinite(found) & (found >= 0)).all()):
+        raise broken(task, "mistakes", f"gave {_kind(found)}, and not one finite number from 0 on for each example")
     return list(found.tolist())
 
 
@@ -254,16 +238,16 @@ def require_backbone(backbone: Backbone) -> None:
     if backbone is None:
         raise PluginError("what builds the backbone gave None", hint="that is for who wrote the plugin to mend")
     if not isinstance(stages, Mapping) or not stages:
-        raise broken(backbone, "stages", f"is {_kind(stages)}, and no mapping of names to modules")
+        raise broken(backbone, "stages", f"is {_kind(stages)}, and not a mapping of names to modules")
     for name, stage in stages.items():
         if not isinstance(name, str) or not isinstance(stage, nn.Module):
-            raise broken(backbone, "stages", f"has {_kind(stage)} as {name!r}, and no module under a name")
+            raise broken(backbone, "stages", f"has {_kind(stage)} as {name!r}, and not a module under a name")
     width = getattr(backbone, "feature_dim", None)
     if type(width) is not int or width < 1:
-        raise broken(backbone, "feature_dim", f"is {width!r}, and no number from 1 on")
+        raise broken(backbone, "feature_dim", f"is {width!r}, and not a whole number from 1 on")
     preparation = getattr(backbone, "preparation", None)
     if not isinstance(preparation, Mapping):
-        raise broken(backbone, "preparation", f"is {_kind(preparation)}, and no mapping")
+        raise broken(backbone, "preparation", f"is {_kind(preparation)}, and not a mapping")
     _require_json(backbone, "preparation", preparation)
 
 
@@ -276,17 +260,25 @@ def prepared_by(backbone: Backbone, examples: Sequence[Example], view: View | No
     import torch
 
     state = backbone.prepare(examples, view)
+    require_state(backbone, "prepare", state, len(examples))
+    for name, values in state.items():
+        if values.device.type != "cpu" or values.layout != torch.strided:
+            raise broken(backbone, "prepare", f"gave {_kind(values)} as {name!r}, and not a dense tensor on the CPU")
+    if MASK in state and not bool(state[MASK].bool().any(dim=1).all()):
+        raise broken(backbone, "prepare", "gave a mask that marks no place of an example")
+    return state
+
+
+def require_state(part: object, method: str, state: Any, count: int) -> None:
+    """Raise unless ``state`` is a dict of named tensors of ``count`` rows, with a mask (N, T) if any."""
     if not isinstance(state, dict) or not state:
-        raise broken(backbone, "prepare", f"gave {_kind(state)}, and no dict of named tensors")
+        raise broken(part, method, f"gave {_kind(state)}, and not a dict of named tensors")
     for name, values in state.items():
         if not isinstance(name, str):
-            raise broken(backbone, "prepare", f"named a tensor {name!r}, which is no text")
-        _require_rows(backbone, "prepare", values, len(examples), "examples", name)
-        if values.device.type != "cpu" or values.layout != torch.strided:
-            raise broken(backbone, "prepare", f"gave {_kind(values)} as {name!r}, and no dense tensor on the CPU")
-    if MASK in state and (state[MASK].dim() != 2 or not bool(state[MASK].bool().any(dim=1).all())):
-        raise broken(backbone, "prepare", "gave a mask that is not (N, T), or marks no place of an example")
-    return state
+            raise broken(part, method, f"named a tensor {name!r}, which is not a text")
+        _require_rows(part, method, values, count, "examples", name)
+    if MASK in state and state[MASK].dim() != 2:
+        raise broken(part, method, f"gave {_kind(state[MASK])} as the mask, which must be (N, T)")
 
 
 def pooled(backbone: Backbone, state: State) -> Tensor:
@@ -294,7 +286,7 @@ def pooled(backbone: Backbone, state: State) -> Tensor:
     features = backbone.pool(state)
     rows = len(next(iter(state.values())))
     _require_rows(backbone, "pool", features, rows, "examples")
-    if features.dim() != 2 or features.shape[1] != backbone.feature_dim:
+    if features.dim() != 2 or features.shape[1] != backbone.feature_dim or not features.is_floating_point():
         raise broken(backbone, "pool", f"gave {_kind(features)}, while feature_dim is {backbone.feature_dim}")
     return features
 
@@ -314,7 +306,7 @@ def planned(adapter: Adapter, backbone: Backbone, outputs: int) -> Plan:
     before = _standing(backbone)
     found = adapter.plan(backbone, outputs)
     if not isinstance(found, Plan):
-        raise broken(adapter, "plan", f"gave {_kind(found)}, and no tlcore.Plan")
+        raise broken(adapter, "plan", f"gave {_kind(found)}, and not a tlcore.Plan")
     if _standing(backbone) != before:
         raise broken(adapter, "plan", "changed the backbone; a change to a stage is the `apply` of an Injection")
     plan = Plan(
@@ -346,7 +338,7 @@ def _require_plan(adapter: Adapter, plan: Plan, stages: Sequence[str]) -> None:
 
     line, count = plan.freeze_line, len(stages)
     require(type(line) is int and 0 <= line <= count, f"drew its line at {line!r}, outside of 0 to {count}")
-    require(isinstance(plan.head, nn.Module), f"gave {_kind(plan.head)} as the head, and no module")
+    require(isinstance(plan.head, nn.Module), f"gave {_kind(plan.head)} as the head, and not a module")
     for kind, records in (
         (ParameterGroup, plan.parameter_groups),
         (Injection, plan.injections),
@@ -354,14 +346,18 @@ def _require_plan(adapter: Adapter, plan: Plan, stages: Sequence[str]) -> None:
     ):
         for record in records:
             require(isinstance(record, kind), f"gave {_kind(record)} where a tlcore.{kind.__name__} belongs")
-    parts = [group.part for group in plan.parameter_groups]
+    parts, trained = [group.part for group in plan.parameter_groups], (*stages[line:], HEAD)
     require(len(set(parts)) == len(parts), f"grouped the parameters of one part twice: {', '.join(map(str, parts))}")
     for group in plan.parameter_groups:
+        require(group.part in trained, f"groups the parameters of {group.part!r}; trained are {', '.join(trained)}")
         require(_is_rate(group.lr_scale), f"scaled the learning rate of {group.part} by {group.lr_scale!r}")
         decay = group.weight_decay
         require(decay is None or _is_rate(decay), f"gave {group.part} a weight decay of {decay!r}")
     for injection in plan.injections:
-        require(injection.stage in stages, f"changes {injection.stage!r}, which is no stage: {', '.join(stages)}")
+        require(
+            injection.stage in stages[line:],
+            f"changes {injection.stage!r}, which is not a stage above its line: {', '.join(stages[line:])}",
+        )
         require(callable(injection.apply), f"changes {injection.stage!r} by {_kind(injection.apply)}")
     for phase in plan.schedule:
         sound = type(phase.epoch) is int and type(phase.first_trained) is int
@@ -398,7 +394,7 @@ def _require_rows(part: object, method: str, found: Any, count: int, of: str, na
 
     called = f" as {name!r}" if name else ""
     if not isinstance(found, torch.Tensor):
-        raise broken(part, method, f"gave {_kind(found)}{called}, and no tensor")
+        raise broken(part, method, f"gave {_kind(found)}{called}, and not a tensor")
     if not found.dim() or len(found) != count:
         raise broken(part, method, f"gave {_kind(found)}{called} for {count} {of}, and not one row for each")
 
@@ -407,7 +403,7 @@ def _require_json(part: object, method: str, found: Mapping[Any, Any]) -> None:
     """Refuse what cannot be written down as JSON; what is not finite cannot either."""
     for name, value in found.items():
         if not isinstance(name, str):
-            raise broken(part, method, f"has {name!r} as a key, which is no text")
+            raise broken(part, method, f"has {name!r} as a key, which is not a text")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

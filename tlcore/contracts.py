@@ -45,6 +45,8 @@ A tensor named ``mask`` (N, T) marks the places that hold something; with it, ev
 is ragged: tlcore stores only the marked places and pads with zeros when it batches again.
 """
 MASK = "mask"
+HEAD = "head"
+"""The part of a `ParameterGroup` that is the head."""
 
 
 @dataclass(frozen=True, slots=True)

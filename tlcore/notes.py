@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from tlcore.errors import RecipeWarning
 from tlcore.redaction import redacted
 
-__all__ = ["note", "noted"]
+__all__ = ["note", "noted", "stdout_to_stderr"]
 
 
 def note(text: str) -> None:
@@ -35,4 +37,20 @@ def noted(notes: list[str], told: Callable[[str], None] = lambda text: None) -> 
 
         warnings.simplefilter("always", RecipeWarning)
         warnings.showwarning = keep
+        yield
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send to standard error what is printed inside by Python, by C code or by another process.
+
+    Standard output carries results, such as the one JSON object of ``--json``, and nothing else.
+    """
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # a stream is closed, or not a file
+            out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
+            saved = os.dup(out)
+            stack.callback(os.close, saved)
+            os.dup2(err, out)
+            stack.callback(os.dup2, saved, out)
         yield

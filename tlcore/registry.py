@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tlcore.errors import PluginError, TLError, UsageError, nearest
@@ -27,18 +26,15 @@ KIND_WORDS = {"task": "task", "backbone": "backbone", "adapter": "adapter", "dat
 
 @dataclass(frozen=True)
 class Offer:
-    """One thing that a plugin offers; ``modality`` is None where its kind has none."""
+    """One thing that a plugin offers."""
 
     plugin: Plugin
-    name: str
-    summary: str
-    modality: str | None
-    _spec: Callable[[], Any] = field(repr=False, compare=False)
+    spec: Any
 
-    @classmethod
-    def of(cls, plugin: Plugin, spec: Any) -> Offer:
-        """Return the offer of a spec that is at hand."""
-        return cls(plugin, spec.name, spec.summary, getattr(spec, "modality", None), lambda: spec)
+    @property
+    def name(self) -> str:
+        """The short name."""
+        return str(self.spec.name)
 
     @property
     def full_name(self) -> str:
@@ -46,13 +42,14 @@ class Offer:
         return f"{self.plugin.name}/{self.name}"
 
     @property
-    def spec(self) -> Any:
-        """The plugin's own record; asking for it imports the plugin.
+    def summary(self) -> str:
+        """One line for lists."""
+        return str(self.spec.summary)
 
-        Raises:
-            PluginError: the plugin does not work, though it did when the index looked at it.
-        """
-        return self._spec()
+    @property
+    def modality(self) -> str | None:
+        """The kind of input, such as ``image``; None where the kind of spec has none."""
+        return getattr(self.spec, "modality", None)
 
 
 class Registry:
@@ -61,12 +58,11 @@ class Registry:
     def __init__(self, host: PluginHost) -> None:
         self.host = host
         self._offers: dict[str, dict[str, Offer]] = {}
-        self._specs: dict[tuple[str, Plugin], list[Any]] = {}
 
     def offers(self, kind: str) -> list[Offer]:
         """Return what is offered of a kind (``task``, ``backbone``, ``adapter``, ``data``), ordered by full name."""
         if kind not in self._offers:
-            self._collect(kind)
+            self._offers[kind] = self._collect(kind)
         return sorted(self._offers[kind].values(), key=lambda offer: offer.full_name)
 
     def find(self, kind: str, name: str) -> Offer:
@@ -125,47 +121,22 @@ class Registry:
         """Return the failures that may have kept a plugin from offering something of this kind."""
         return [failure for failure in failures if failure.doing in (*LOADING, HOOK_OF_KIND[kind])]
 
-    def _collect(self, kind: str) -> None:
-        self._offers[kind] = {}
-        for plugin in list(self.host.plugins):
-            known = self.host.description(plugin)
-            if known is None:
-                offers = [Offer.of(plugin, spec) for spec in self._specs_of(kind, plugin)]
-            else:
-                self.host.reject_as_described(plugin, HOOK_OF_KIND[kind])
-                offers = [
-                    Offer(plugin, one.name, one.summary, one.modality, partial(self._spec, kind, plugin, one.name))
-                    for one in known.offers.get(kind, ())
-                ]
-            self._offers[kind] |= {offer.full_name: offer for offer in offers}
-
-    def _spec(self, kind: str, plugin: Plugin, name: str) -> Any:
-        """Import a plugin that the index told of, and return the one spec."""
-        full_name = f"{plugin.name}/{name}"
-        if not self.host.is_loaded(plugin):
-            raise _unusable(kind, full_name, self.host.failures_of(plugin.name))
-        found = next((spec for spec in self._specs_of(kind, plugin) if spec.name == name), None)
-        if found is None:
-            reason = f"it offers {full_name} at one time and not at another"
-            raise _unusable(kind, full_name, [self.host.reject(plugin, HOOK_OF_KIND[kind], reason, offer=name)])
-        return found
-
-    def _specs_of(self, kind: str, plugin: Plugin) -> list[Any]:
-        """Return the records of one kind that an imported plugin offers, without those that cannot be used."""
-        if (kind, plugin) not in self._specs:
-            specs = self.host.asked(plugin, HOOK_OF_KIND[kind]) or []
+    def _collect(self, kind: str) -> dict[str, Offer]:
+        """Return the specs of one kind by full name, without those that cannot be used."""
+        offers = {}
+        for plugin in self.host.plugins:
+            specs = self.host.call(plugin, HOOK_OF_KIND[kind]) or []
             names = [getattr(spec, "name", None) for spec in specs]
-            good = []
             for spec, name in zip(specs, names, strict=True):
                 fault = _fault(spec, KINDS[kind])
                 if fault is None and names.count(name) > 1:
                     fault = f"it offers {plugin.name}/{name} {names.count(name)} times"
                 if fault is None:
-                    good.append(spec)
+                    offer = Offer(plugin, spec)
+                    offers[offer.full_name] = offer
                 else:
                     self.host.reject(plugin, HOOK_OF_KIND[kind], fault, offer=str(name or ""))
-            self._specs[kind, plugin] = good
-        return self._specs[kind, plugin]
+        return offers
 
 
 def _unusable(kind: str, name: str, failures: Sequence[Failure]) -> PluginError:
@@ -178,7 +149,7 @@ def _mend(failures: Sequence[Failure]) -> str:
     switches = " ".join(dict.fromkeys(f"--no-plugin {failure.plugin.name}" for failure in failures))
     return (
         f"mend or remove that package, or name something else and go without it: `tl {switches} …`; "
-        "`tl plugins --errors` looks again and shows the whole story"
+        "`tl plugins --errors` shows the traceback"
     )
 
 
@@ -193,17 +164,17 @@ def _broken(kind: str, name: str, failures: Sequence[Failure]) -> PluginError:
 def _fault(spec: Any, wanted: type[Spec]) -> str | None:
     """Return what is wrong with a record that a plugin offers."""
     if not isinstance(spec, wanted):
-        return f"it offers {reprlib.repr(spec)}, which is no {wanted.__name__}"
+        return f"it offers {reprlib.repr(spec)}, which is not a {wanted.__name__}"
     is_word = isinstance(spec.name, str) and spec.name.isprintable() and spec.name.split() == [spec.name]
     if not is_word or "/" in spec.name:
-        return f"{spec.name!r} is no name: a name is a word without a slash"
+        return f"{spec.name!r} is not a name: a name is a word without a slash"
     if not isinstance(spec.summary, str) or not spec.summary.strip():
         return f"{spec.name} has no summary"
     for part in ("build", "smoke", "samples"):
         if not callable(getattr(spec, part, callable)):
-            return f"{part} of {spec.name} is no function"
+            return f"{part} of {spec.name} is not a function"
     if not isinstance(getattr(spec, "modality", ""), str):
-        return f"the modality of {spec.name} is no text"
+        return f"the modality of {spec.name} is not a string"
     if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
-        return f"the options of {spec.name} are no dataclass"
+        return f"the options of {spec.name} are not a dataclass"
     return None

@@ -52,7 +52,6 @@ from tlcore.registry import Registry
 from tlcore.run_folder import RunFolder, open_to_others, require_free
 from tlcore.run_size import run_size
 from tlcore.stopping import Stopping
-from tlcore.surroundings import Surroundings
 from tlcore.unfinished import begin, begun_with, end, owned, require_unfinished
 from tlcore.weight_lock import lock_beside
 
@@ -189,8 +188,7 @@ class _Run:
             self.progress, self.warn = _silent_progress, _silent
         elif out is not None and earlier is None:
             require_free(out)
-        self.surroundings = Surroundings()
-        with self.surroundings.kept(), contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as held:
             if out is not None and earlier is not None and self.team.leads:
                 held.enter_context(owned(out))
                 require_unfinished(out)  # again: another process may have ended it while this one began
@@ -342,7 +340,6 @@ class _Run:
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
-        self.surroundings.tell()
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
         self._tell(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,12 +68,12 @@ def why(
     from tlcore.contracts import SPLITS
     from tlcore.features.cache import store_root
     from tlcore.first_passes import FirstPasses
-    from tlcore.notes import noted
+    from tlcore.notes import noted, stdout_to_stderr
     from tlcore.parts import dataset_of, early_line_of, parts_of
     from tlcore.recipe import read_recipe
     from tlcore.training.device import accelerator_for, half_format
 
-    with contextlib.redirect_stdout(sys.stderr), noted([]):
+    with stdout_to_stderr(), noted([]):
         resolved = read_recipe(recipe, registry_of(ctx), set_ or ())
         dataset = dataset_of(resolved)
         parts = parts_of(resolved, dataset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, WeightsError
 from tlcore.foreign_files import read_object
+from tlcore.notes import noted, stdout_to_stderr
 
 if TYPE_CHECKING:
     from tlcore.recipe import Recipe
@@ -52,7 +52,6 @@ def evaluate(
     from tlcore.cli import host_of, registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
-    from tlcore.notes import noted
     from tlcore.recipe import plain
     from tlcore.run_folder import require_free
 
@@ -62,7 +61,7 @@ def evaluate(
         require_free(out)
     registry = registry_of(ctx)
     notes: list[str] = []
-    with contextlib.redirect_stdout(sys.stderr), noted(notes, _say):
+    with stdout_to_stderr(), noted(notes, _say):
         model = load(run, registry=registry, device=device)
         own = data is None and not set_
         overrides = [*([f"data={_section(data, model.recipe)}"] if data else []), *(set_ or ())]

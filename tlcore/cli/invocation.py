@@ -38,8 +38,8 @@ def registry_of(ctx: typer.Context) -> Registry:
     return Registry(host)
 
 
-def host_of(ctx: typer.Context, *, again: bool = False) -> PluginHost:
-    """Return the plugins of this call; ``again`` looks anew at those that failed when they were looked at last.
+def host_of(ctx: typer.Context) -> PluginHost:
+    """Return the plugins of this call.
 
     Raises:
         UsageError: ``--no-plugin`` names no plugin.
@@ -47,7 +47,7 @@ def host_of(ctx: typer.Context, *, again: bool = False) -> PluginHost:
     from tlcore.plugins import PluginHost
 
     invocation = ctx.find_object(Invocation) or Invocation()
-    host = PluginHost(disabled=invocation.without, again=again)
+    host = PluginHost(disabled=invocation.without)
     known = {plugin.name for plugin in (*host.plugins, *host.disabled)} | {one.plugin.name for one in host.failures}
     for name in invocation.without:
         if name not in known:

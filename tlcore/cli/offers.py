@@ -36,13 +36,13 @@ def plugins(
     json_: Json = False,
     errors: Annotated[
         bool,
-        typer.Option("--errors", help="Look again at those that failed, and show the whole traceback of each."),
+        typer.Option("--errors", help="Show the traceback of each that failed."),
     ] = False,
 ) -> None:
     """List the plugins, what they offer and which fail."""
     from tlcore.registry import HOOK_OF_KIND, Registry
 
-    host = host_of(ctx, again=errors)
+    host = host_of(ctx)
     registry = Registry(host)
     offered = {kind: registry.offers(kind) for kind in HOOK_OF_KIND}
     if json_:

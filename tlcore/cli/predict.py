@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ import typer
 from tlcore.cli.layout import harmless, json_line
 from tlcore.contracts import Problem
 from tlcore.errors import DataError, UsageError
+from tlcore.notes import stdout_to_stderr
 
 if TYPE_CHECKING:
     from tlcore.registry import Registry
@@ -54,7 +54,7 @@ def predict(
 
     registry = registry_of(ctx)
     kind = about(model_folder(run))["inputs"]
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         named = list(_inputs(files, kind, _Reading(registry, column, encoding)))
         if not named:
             raise DataError("there is nothing to predict", where=f"looked in: {', '.join(files)}")

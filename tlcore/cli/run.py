@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tlcore.cli.layout import harmless
+from tlcore.notes import stdout_to_stderr
 
 __all__ = ["run"]
 
@@ -60,7 +57,7 @@ def run(
     progress, registry = ProgressLine(), registry_of(ctx)
     given: dict[str, Any] = {"overrides": overrides, "registry": registry, "progress": progress, "warn": tell}
     # Nothing but the JSON object may reach standard output, whatever a library prints.
-    with member(), _kept_stdout(), stopping.heard():
+    with member(), stdout_to_stderr(), stopping.heard():
         if recipe is not None:
             result = running.run(recipe, out=out, stopping=stopping, **given)
         elif resume is not None:
@@ -91,16 +88,3 @@ def _require_one(recipe: Path | None, resume: Path | None, out: Path | None) -> 
         )
     if resume is not None and out is not None:
         raise UsageError("--out: an unfinished run goes on in its own folder", hint="leave --out away")
-
-
-@contextlib.contextmanager
-def _kept_stdout() -> Iterator[None]:
-    """Send to standard error what anybody prints inside, be it Python, a library in C or another process."""
-    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as undo:
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # one of them is closed, or no file
-            out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
-            kept = os.dup(out)
-            undo.callback(os.close, kept)
-            os.dup2(err, out)
-            undo.callback(os.dup2, kept, out)
-        yield

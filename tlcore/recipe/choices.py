@@ -68,10 +68,7 @@ def available(kind: str, registry: Registry) -> dict[str, Chosen]:
         try:
             keys = options_keys(kind, offer)
         except PluginError as error:
-            if offer.plugin in registry.host.plugins:  # else it is noted already that all of it does not work
-                registry.host.reject(
-                    offer.plugin, f"the options of {offer.full_name}", error.where or error.what, error
-                )
+            registry.host.reject(offer.plugin, f"the options of {offer.full_name}", error.where or error.what, error)
             continue
         name = offer.name if short_names.count(offer.name) == 1 else offer.full_name
         found[name] = Chosen(offer.full_name, offer.spec.options, keys, offer.spec)

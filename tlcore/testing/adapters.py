@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import Adapter, Backbone, Example, Plan, State, View
-from tlcore.errors import PluginError, UsageError
+from tlcore.asking import planned
+from tlcore.contracts import Adapter, Backbone, Example, State, View
+from tlcore.errors import UsageError
 from tlcore.specs import AdapterSpec
-from tlcore.testing.promises import ConformanceError, are_equal, parameters_of, require, smoke_options
+from tlcore.testing.promises import conformance, require, smoke_options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,55 +19,32 @@ if TYPE_CHECKING:
 __all__ = ["TinyBackbone", "check_adapter"]
 
 
+@conformance()
 def check_adapter(spec: AdapterSpec, folder: Path) -> None:
     """Check an adapter on a small backbone without modality, for one output and for three."""
     import torch
-    from torch import nn
 
-    from tlcore.training.network import HEAD, Upper
+    from tlcore.training.network import Upper
 
     adapter: Adapter = spec.build(smoke_options(spec, folder))
     for outputs in (1, 3):
         backbone = TinyBackbone()
-        before = parameters_of(backbone)
-        plan = adapter.plan(backbone, outputs)
-        require(isinstance(plan, Plan), f"plan returns {plan!r}, which is no Plan")
-        require(isinstance(plan.head, nn.Module), "the head is no torch.nn.Module")
-        require(are_equal(before, parameters_of(backbone)), "plan changes the backbone; changes belong into injections")
-        again = adapter.plan(TinyBackbone(), outputs)
+        plan = planned(adapter, backbone, outputs)
+        again = planned(adapter, TinyBackbone(), outputs)
         require(again.head is not plan.head, "two plans share one head")
         require(again.freeze_line == plan.freeze_line, "two plans for one backbone draw different lines")
-        try:
-            state = backbone.prepare(backbone.samples())
-            lower = list(backbone.stages.values())[: plan.freeze_line]
-            upper = Upper(backbone, plan)
-        except PluginError as error:
-            raise ConformanceError(str(error)) from error
-        _check_parts(plan, list(backbone.stages), HEAD)
+        state = backbone.prepare(backbone.samples())
+        lower = list(backbone.stages.values())[: plan.freeze_line]
+        upper = Upper(backbone, plan)
         upper.enter_epoch(0)
         for stage in lower:
             state = stage.requires_grad_(False)(state)
         found = upper(state)
-        shape = (len(backbone.samples()), outputs)
-        require(found.shape == shape, f"stages and head give {tuple(found.shape)}, not (N, outputs) = {shape}")
         require(bool(torch.isfinite(found).all()), "the head gives values that are not finite")
         require(found.requires_grad, "nothing above the line is trained in the first epoch")
         found.sum().backward()
         idle = [name for name, p in upper.named_parameters() if p.requires_grad and p.grad is None]
         require(not idle, f"no gradient reaches {', '.join(idle)}")
-
-
-def _check_parts(plan: Plan, stages: Sequence[str], head: str) -> None:
-    parts = [*stages[plan.freeze_line :], head]
-    grouped = [group.part for group in plan.parameter_groups]
-    for group in plan.parameter_groups:
-        require(group.part in parts, f"a parameter group names {group.part!r}; trained are {', '.join(parts)}")
-        scale = group.lr_scale
-        require(math.isfinite(scale) and scale >= 0, f"the learning rate of {group.part} is scaled by {scale!r}")
-    require(len(set(grouped)) == len(grouped), "two parameter groups are for the same part")
-    for phase in plan.schedule:
-        fits = phase.epoch >= 0 and plan.freeze_line <= phase.first_trained <= len(stages)
-        require(fits, f"{phase} of the schedule is before the first epoch or beyond the line")
 
 
 class TinyBackbone(Backbone):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlcore.contracts import Backbone, Example, State, View
+from tlcore.asking import pooled, prepared_by, require_backbone, require_state
+from tlcore.contracts import MASK, Backbone, Example, State, View
 from tlcore.errors import UsageError
 from tlcore.specs import BackboneSpec
 from tlcore.testing.promises import (
     are_equal,
-    json_able,
+    conformance,
     parameters_of,
     require,
     require_same_row,
@@ -23,6 +24,7 @@ from tlcore.testing.promises import (
 __all__ = ["check_backbone"]
 
 
+@conformance()
 def check_backbone(spec: BackboneSpec, folder: Path) -> None:
     """Check a backbone on its own samples: description, preparation, stages, pooling, training, saving."""
     import torch
@@ -30,7 +32,7 @@ def check_backbone(spec: BackboneSpec, folder: Path) -> None:
     options = smoke_options(spec, folder)
     samples = list(spec.samples(room(folder)))
     require(len(samples) > 1, "samples gives fewer than two examples, so rows cannot be compared")
-    require(all(isinstance(one, Example) for one in samples), "samples gives something that is no Example")
+    require(all(isinstance(one, Example) for one in samples), "samples gives something that is not an Example")
     backbone: Backbone = spec.build(options, None)
     _check_description(backbone)
     _check_preparation(backbone, samples)
@@ -44,22 +46,11 @@ def check_backbone(spec: BackboneSpec, folder: Path) -> None:
 
 
 def _check_description(backbone: Backbone) -> None:
-    from torch import nn
-
-    stages = backbone.stages
-    require(isinstance(stages, Mapping) and bool(stages), "stages is no mapping with at least one stage")
-    for name, stage in stages.items():
-        require(isinstance(name, str) and name.strip() == name != "", f"{name!r} is no name for a stage")
-        require(isinstance(stage, nn.Module), f"the stage {name} is no torch.nn.Module")
-    require(
-        isinstance(backbone.feature_dim, int) and backbone.feature_dim > 0,
-        f"feature_dim is {backbone.feature_dim!r}, no positive whole number",
-    )
-    json_able(backbone.preparation, "preparation")
-    require(isinstance(backbone.lora_targets, Mapping), "lora_targets is no mapping")
+    require_backbone(backbone)
+    require(isinstance(backbone.lora_targets, Mapping), "lora_targets is not a mapping")
     for name, targets in backbone.lora_targets.items():
-        require(name in stages, f"lora_targets names {name!r}, which is no stage")
-        absent = set(targets) - set(dict(stages[name].named_modules()))
+        require(name in backbone.stages, f"lora_targets names {name!r}, which is not a stage")
+        absent = set(targets) - set(dict(backbone.stages[name].named_modules()))
         require(not absent, f"lora_targets: stage {name} has no module {', '.join(sorted(absent))}")
 
 
@@ -79,12 +70,8 @@ def _check_prepared(backbone: Backbone, samples: Sequence[Example], view: View |
     from tlcore.features.batching import unstacked
 
     generators = (torch.random.get_rng_state(), random.getstate())
-    state = backbone.prepare(samples, view)
-    _check_state(state, len(samples), what)
-    require(all(value.device.type == "cpu" for value in state.values()), f"{what} leaves the CPU")
-    if "mask" in state:
-        empty = [one.id for one, row in zip(samples, state["mask"], strict=True) if not bool(row.any())]
-        require(not empty, f"{what} marks no place at all for {', '.join(empty)}")
+    state = prepared_by(backbone, samples, view)
+    _check_mask(state, what)
     require(are_equal(state, backbone.prepare(samples, view)), f"{what} gives other values the second time")
     untouched = torch.equal(generators[0], torch.random.get_rng_state()) and generators[1] == random.getstate()
     require(untouched, f"{what} draws from a global random generator; draw from one made from view and id")
@@ -100,8 +87,8 @@ def _check_rows(backbone: Backbone, samples: Sequence[Example]) -> None:
     from tlcore.features.batching import Buckets, ragged_names, unstacked
 
     prepared = backbone.prepare(samples)
-    if "mask" in prepared:
-        lengths = {int(row.sum()) for row in prepared["mask"].bool()}
+    if MASK in prepared:
+        lengths = {int(row.sum()) for row in prepared[MASK].bool()}
         require(len(lengths) > 1, "samples are all of one length, so that padding cannot be checked")
     before = parameters_of(backbone)
     states = dict(_steps(backbone, prepared))
@@ -130,11 +117,7 @@ def _parts(backbone: Backbone) -> list[tuple[str, Callable[[State], State]]]:
     """Return each stage, then pool, as named functions from State to State."""
 
     def pool(state: State) -> State:
-        pooled, count = backbone.pool(state), len(next(iter(state.values())))
-        shape = (count, backbone.feature_dim)
-        require(pooled.shape == shape, f"pool gives the shape {tuple(pooled.shape)}, not (N, feature_dim) = {shape}")
-        require(pooled.is_floating_point(), f"pool gives {pooled.dtype}")
-        return {"features": pooled}
+        return {"features": pooled(backbone, state)}
 
     return [*((f"stage {name}", stage) for name, stage in backbone.stages.items()), ("pool", pool)]
 
@@ -145,7 +128,8 @@ def _steps(backbone: Backbone, state: State) -> Iterator[tuple[str, State]]:
     yield "preparation", state
     for step, part in _parts(backbone):
         state = part({name: value.clone() for name, value in state.items()})
-        _check_state(state, count, step)
+        require_state(backbone, step, state, count)
+        _check_mask(state, step)
         yield step, state
 
 
@@ -157,24 +141,17 @@ def _from_store(backbone: Backbone, states: Sequence[State]) -> Iterator[tuple[s
         yield step, part(stacked(unstacked(below), ragged_names(below)))
 
 
-def _check_state(state: Any, count: int, what: str) -> None:
-    import torch
-
-    require(isinstance(state, dict) and bool(state), f"{what} gives no dict of tensors")
-    for name, value in state.items():
-        require(isinstance(name, str), f"{what}: {name!r} is no name for a tensor")
-        require(isinstance(value, torch.Tensor), f"{what}: {name} is no tensor")
-        require(value.dim() > 0 and len(value) == count, f"{what}: the first dimension of {name} is not N = {count}")
-    if "mask" in state:
-        mask = state["mask"]
-        require(mask.dim() == 2, f"{what}: mask has the shape {tuple(mask.shape)}, not (N, T)")
-        require(bool(((mask == 0) | (mask == 1)).all()), f"{what}: mask holds more than 0 and 1")
-        plain = [name for name, value in state.items() if value.dim() > 1 and value.shape[1] != mask.shape[1]]
-        require(
-            not plain,
-            f"{what}: beside a mask (N, T) the second dimension of {', '.join(plain)} must be T: as it is, a batch "
-            "whose T happens to be the same would be taken for ragged",
-        )
+def _check_mask(state: State, what: str) -> None:
+    if MASK not in state:
+        return
+    mask = state[MASK]
+    require(bool(((mask == 0) | (mask == 1)).all()), f"{what}: mask holds more than 0 and 1")
+    plain = [name for name, value in state.items() if value.dim() > 1 and value.shape[1] != mask.shape[1]]
+    require(
+        not plain,
+        f"{what}: beside a mask (N, T) the second dimension of {', '.join(plain)} must be T: as it is, a batch "
+        "whose T happens to be the same would be taken for ragged",
+    )
 
 
 def _check_saving(
@@ -206,7 +183,8 @@ def _check_mixing(backbone: Backbone, samples: Sequence[Example]) -> None:
         state, mixed = backbone.mix(backbone.prepare(samples), targets, torch.Generator().manual_seed(0))
     except UsageError:
         return
-    _check_state(state, len(samples), "mix")
+    require_state(backbone, "mix", state, len(samples))
+    _check_mask(state, "mix")
     require(mixed.shape == targets.shape, f"mix gives targets of the shape {tuple(mixed.shape)}")
 
 

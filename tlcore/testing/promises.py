@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, State
-from tlcore.errors import PluginError
+from tlcore.errors import NumericError, PluginError
 from tlcore.plugins import Plugin
 from tlcore.registry import Offer
 from tlcore.specs import Spec
@@ -22,7 +22,7 @@ __all__ = [
     "ConformanceError",
     "are_close",
     "are_equal",
-    "json_able",
+    "conformance",
     "parameters_of",
     "require",
     "require_same_row",
@@ -44,6 +44,16 @@ def require(condition: bool, message: str) -> None:
         raise ConformanceError(message)
 
 
+@contextlib.contextmanager
+def conformance() -> Iterator[None]:
+    """Turn what the validators of a run raise into ConformanceError; for use as a decorator of a check."""
+    try:
+        yield
+    except (PluginError, NumericError) as error:
+        details = f" ({error.where})" if error.where else ""
+        raise ConformanceError(f"{error.what}{details}") from error
+
+
 def room(folder: Path) -> Path:
     """Return a new empty folder."""
     return Path(tempfile.mkdtemp(dir=folder))
@@ -53,27 +63,13 @@ def smoke_options(spec: Spec, folder: Path) -> Any:
     """Return the options of the smoke instance, after a look at the class that they are of."""
     from tlcore.recipe.choices import options_keys
 
-    try:
-        keys = options_keys(spec.kind, Offer.of(Plugin("checked", "", "", ""), spec))
-    except PluginError as error:
-        raise ConformanceError(str(error)) from error
+    keys = options_keys(spec.kind, Offer(Plugin("checked", "", "", ""), spec))
     require(spec.options.__dataclass_params__.frozen, f"{spec.options.__name__} is not frozen")  # type: ignore[attr-defined]
     for key in keys:
         require(bool(key.help), f"{spec.options.__name__}.{key.name} has no line of documentation; use tlcore.option")
     options = spec.smoke(room(folder))
-    require(isinstance(options, spec.options), f"smoke returns {options!r}, which is no {spec.options.__name__}")
+    require(isinstance(options, spec.options), f"smoke returns {options!r}, not of {spec.options.__name__}")
     return options
-
-
-def json_able(value: Any, what: str) -> Mapping[str, Any]:
-    """Return a mapping that can be written as JSON, as a dict."""
-    require(isinstance(value, Mapping), f"{what} is no mapping")
-    try:
-        same = json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ConformanceError(f"{what} cannot be written as JSON: {error}") from error
-    require(isinstance(same, dict), f"{what} is no mapping in JSON")
-    return dict(value)
 
 
 def require_same_row(expected: State, found: State, message: str) -> None:

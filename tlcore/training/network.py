@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcore.asking import pooled
-from tlcore.contracts import Backbone, Injection, Plan, State
+from tlcore.contracts import HEAD, Backbone, Injection, Plan, State
 from tlcore.errors import PluginError
 from tlcore.features.frozen import FEATURES, channels_last
 from tlcore.features.readers import STANDARDISED, StateReader
@@ -19,9 +19,7 @@ from tlcore.moving_line import held_until
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["HEAD", "Standardise", "Upper"]
-
-HEAD = "head"
+__all__ = ["Standardise", "Upper"]
 
 
 class Standardise(nn.Module):
