@@ -5,36 +5,32 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tl_report.charts import Curve, confusion_picture, curves_picture, shortened, worst_confusions
 from tl_report.pictures import data_uri
-from tl_report.plots import plots_of
+from tl_report.plots import PLOTS, confusion_matrix, learning_curve, plots_of
 from tl_report.wording import (
     counted,
     duration,
     figure,
     headline,
     in_plain_words,
-    memory,
     metric_name,
     next_command,
     scalars,
     short_name,
+    shortened,
     visible,
 )
-from tlcore import Mistake, Problem, RunFinished
+from tlcore import Mistake, Problem, RunFinished, Table
 from tlcore.publishing import publish_file
 
 __all__ = ["rendered", "write_report"]
 
-DRAWN = ("confusion", "reliability", "roc", "precision_recall", "scatter", "lr_find")
-"""Tables that are shown as pictures."""
 OPEN_ROWS = 30
 """How many classes or rows a table shows at once; longer ones can be unfolded."""
 MOST_ROWS = 1000
@@ -57,8 +53,9 @@ def write_report(event: RunFinished) -> Path:
 def rendered(event: RunFinished) -> str:
     """Return the page. Everything that came from data or recipe is text in it, never markup."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=PackageLoader("tl_report", "."), autoescape=True, undefined=StrictUndefined, finalize=_shown,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters |= {
         "capitalised": lambda text: text[:1].upper() + text[1:],
         "counted": counted,
@@ -67,9 +64,7 @@ def rendered(event: RunFinished) -> str:
         "metric_name": metric_name,
         "name": _name,
     }
-    files = resources.files("tl_report")
-    template = environment.from_string((files / "report.html.j2").read_text("utf-8"))
-    return template.render(style=Markup((files / "report.css").read_text("utf-8")), **_content(event))  # noqa: S704
+    return environment.get_template("report.html.j2").render(_content(event))
 
 
 def _content(event: RunFinished) -> dict[str, Any]:
@@ -88,16 +83,13 @@ def _content(event: RunFinished) -> dict[str, Any]:
         **_of_classes(event),
         "plots": plots_of(event.tables, metrics),
         "tables": {name: _cut(table.rows) | {"columns": table.columns} for name, table in event.tables.items()
-                   if name not in DRAWN},
+                   if name != "confusion" and name not in PLOTS},
         "mistakes": _mistakes(event.mistakes),
         "counts": manifest["counts"],
         "class_counts": _cut(list(manifest.get("classes", {}).items())),
         **_of_problems(event.problems),
         "notes": event.notes,
         "manifest": manifest,
-        "stages": _stages(manifest["backbone"]),
-        "memory": memory(manifest["peak_memory_bytes"]) if manifest["peak_memory_bytes"] else None,
-        "phases": _phases(manifest["seconds"]),
         "recipe_text": _recipe_text(event.folder),
         "next_command": next_command(event.folder) if event.history else None,
     }  # fmt: skip
@@ -126,27 +118,13 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _of_learning(event: RunFinished) -> dict[str, Any]:
     """Return the curves of loss and chosen metric, and every epoch in figures."""
     history, best = event.history[:SHOWN_EPOCHS], event.metrics.get("best_epoch")
-    key = event.metrics["selection"]["metric"]
-    losses = [
-        _curve("training", "second", event.history, "train", "loss"),
-        _curve("validation", "first", event.history, "validation", "loss"),
-    ]
-    charts = [("loss", losses)]
-    if key != "loss":
-        charts.append((metric_name(key), [_curve("validation", "first", event.history, "validation", key)]))
-    drawn = [(title, [curve for curve in curves if curve.points]) for title, curves in charts]
+    keys = dict.fromkeys(("loss", event.metrics["selection"]["metric"]))
     return {
-        "curves": [(title, kept, curves_picture(f"{title} by epoch", kept, best)) for title, kept in drawn if kept],
+        "curves": [chart for key in keys if (chart := learning_curve(event.history, key, best))],
         "history": history,
         "history_columns": list(scalars(history[0]["validation"])) if history else [],
         "epochs": len(event.history),
     }
-
-
-def _curve(name: str, style: str, history: Sequence[Mapping[str, Any]], split: str, key: str) -> Curve:
-    """Return one value of each epoch, those left out that cannot be drawn."""
-    values = [(record["epoch"], record.get(split, {}).get(key)) for record in history]
-    return Curve(name, [(e, v) for e, v in values if isinstance(v, (int, float)) and math.isfinite(v)], style)
 
 
 def _of_classes(event: RunFinished) -> dict[str, Any]:
@@ -155,15 +133,26 @@ def _of_classes(event: RunFinished) -> dict[str, Any]:
     tested = {name: row["f1"] for name, row in scores.items() if row["support"]}
     many = len(scores) > OPEN_ROWS
     rows = sorted(scores.items(), key=lambda item: item[1]["f1"]) if many else list(scores.items())
-    picture = confusion_picture(table) if table else None
+    matrix = confusion_matrix(table) if table else None
     return {
-        "confusion": picture,
+        "confusion": matrix,
         "has_confusion": table is not None,
         "class_count": len(table.columns) - 1 if table else 0,
-        "confusions": worst_confusions(table, 5 if picture else 20) if table else [],
+        "confusions": _worst_confusions(table, 5 if matrix else 20) if table else [],
         "per_class": _cut(rows),
         "weakest": min(tested, key=lambda name: tested[name]) if len(tested) > 1 else None,
     }
+
+
+def _worst_confusions(table: Table, most: int) -> list[tuple[str, str, int, int]]:
+    """Return truth, prediction, count and the number of examples of the truth for the commonest mistakes."""
+    pairs = [
+        (truth, guess, count, sum(counts))
+        for r, (truth, *counts) in enumerate(table.rows)
+        for n, (guess, count) in enumerate(zip(table.columns[1:], counts, strict=True))
+        if n != r and count
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[2], str(pair[0]), str(pair[1])))[:most]
 
 
 def _cut(rows: Sequence[Any]) -> dict[str, Any]:
@@ -208,24 +197,14 @@ def _of_problems(problems: Sequence[Problem]) -> dict[str, Any]:
     }
 
 
-def _stages(about: Mapping[str, Any]) -> dict[str, list[str]]:
-    line = about["freeze_line"]
-    return {"frozen": list(about["stages"][:line]), "trained": [*about["stages"][line:], "head"]}
-
-
-def _phases(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    whole = sum(seconds.values()) or 1.0
-    return [{"name": name, "seconds": spent, "share": 100 * spent / whole} for name, spent in seconds.items()]
-
-
 def _recipe_text(folder: Path) -> str | None:
     path = folder / "recipe.yaml"
     return path.read_text("utf-8") if path.is_file() else None
 
 
 def _shown(value: Any) -> Any:
-    """Return what a place in the page shows: Markup is the page's own, every other text may come from anyone."""
-    return value if isinstance(value, Markup) else visible(str(value))
+    """Return what a place in the page shows: Markup and numbers are the page's own, a text may come from anyone."""
+    return value if isinstance(value, (Markup, int, float)) else visible(str(value))
 
 
 def _name(value: Any) -> Markup:

@@ -1,177 +1,130 @@
-"""Pictures of two axes as inline SVG: calibration, ROC, precision-recall, the range test, truth against prediction."""
+"""The figures of a report: learning curves, confusion matrix, calibration, ROC, PR, scatter, range test."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
+from rich.cells import cell_len
 
-from tl_report.charts import shortened
-from tl_report.wording import figure, visible
+from tl_report.svg import CHARACTER_WIDTH, Axis, Chart, Point
+from tl_report.wording import figure, metric_name, shortened, visible
 from tlcore import Table
 
-__all__ = ["Plot", "plots_of"]
+__all__ = ["PLOTS", "confusion_matrix", "learning_curve", "plots_of"]
 
-SIDE = 300
-LEFT, BOTTOM, TOP, RIGHT = 60, 44, 12, 12
+LARGEST_MATRIX = 25
+LABEL_COLUMNS = 16
 LINES = 8
-"""So many lines can be told apart by their dashes and shades."""
+"""So many lines can be told apart by their dashes and colors."""
 POINTS = 600
+UNIT = (0.0, 1.0)
+DIAGONAL = ((0.0, 0.0), (1.0, 1.0))
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A picture with its title and a sentence that says the same."""
-
-    title: str
-    picture: Markup
-    sentence: str
-    keys: Sequence[tuple[str, str]] = ()
-    """Style and name of each line, where there are several."""
-
-
-@dataclass(frozen=True)
-class _Axis:
-    label: str
-    low: float
-    high: float
-    logarithmic: bool = False
-
-    def place(self, value: float, length: float) -> float:
-        if self.logarithmic:
-            low, high, value = math.log10(self.low), math.log10(self.high), math.log10(value)
-        else:
-            low, high = self.low, self.high
-        return (value - low) / ((high - low) or 1.0) * length
-
-    def ticks(self) -> list[float]:
-        if self.logarithmic:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            return [10.0**n for n in range(first, last + 1, 2 if last - first > 4 else 1)]
-        return [self.low + (self.high - self.low) * n / 4 for n in range(5)]
+def learning_curve(history: Sequence[Mapping[str, Any]], key: str, best_epoch: int | None) -> Chart | None:
+    """Return a metric by epoch, without values that are not finite; None where it has no others."""
+    lines: dict[str, list[Point]] = {}
+    for record in history:
+        for split, name in (("train", "training"), ("validation", "validation")):
+            value = record.get(split, {}).get(key)
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                lines.setdefault(name, []).append((record["epoch"], value))
+    if not lines:
+        return None
+    epochs, values = zip(*(point for line in lines.values() for point in line), strict=True)
+    said = [f"{name} from {figure(line[0][1])} to {figure(line[-1][1])}" for name, line in lines.items()]
+    said += [f"best epoch {best_epoch}"] if best_epoch else []
+    x, y = Axis.whole("epoch", min(epochs), max(epochs)), Axis.around("", values)
+    dots = [(name, p, 3.5) for name, line in lines.items() for p in line if p[0] == best_epoch or len(line) == 1]
+    marker = (best_epoch, f"best: {best_epoch}") if best_epoch and best_epoch in epochs else None
+    return Chart(metric_name(key), "; ".join(said), x, y, lines, {name: name for name in lines}, dots, marker)
 
 
-def plots_of(tables: Mapping[str, Table], metrics: Mapping[str, Any]) -> list[Plot]:
-    """Return a picture for each table that is known to be one, in the order in which they are best read."""
-    test = metrics["test"]
-    makers = {
-        "reliability": lambda table: _reliability(table, test),
-        "roc": lambda table: _curves(
-            table, "ROC curves", "share of the others taken for it", "share of it that is found", test.get("roc_auc"),
-            diagonal=True,
-        ),
-        "precision_recall": lambda table: _curves(
-            table, "Precision and recall", "recall", "precision", test.get("pr_auc"), diagonal=False
-        ),
-        "scatter": lambda table: _scatter(table, test),
-        "lr_find": lambda table: _range_test(table, metrics.get("lr_find")),
-    }  # fmt: skip
-    return [makers[name](tables[name]) for name in makers if name in tables and tables[name].rows]
+def confusion_matrix(table: Table) -> dict[str, Any] | None:
+    """Return labels and counts by name, and the sizes of the matrix in pixels; None for too many classes."""
+    names = [str(name) for name in table.columns[1:]]
+    if len(names) > LARGEST_MATRIX:
+        return None
+    labels = {name: shortened(visible(name), LABEL_COLUMNS) for name in names}
+    rows = {str(name): dict(zip(names, counts, strict=True)) for name, *counts in table.rows}
+    digits = max(len(str(count)) for row in rows.values() for count in row.values())
+    left = 14 + CHARACTER_WIDTH * max(map(cell_len, labels.values()))
+    top = 10 + round(0.71 * left)  # the names of columns are turned by 45 degrees
+    size = max(44 if len(names) <= 10 else 30, 14 + 8 * digits)
+    return {"labels": labels, "rows": rows, "size": size, "left": left, "top": top}
 
 
-def _reliability(table: Table, test: Mapping[str, Any]) -> Plot:
+def plots_of(tables: Mapping[str, Table], metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return a chart for each table in ``PLOTS`` that has rows, in the order in which they are best read."""
+    return [plot(tables[name], metrics) for name, plot in PLOTS.items() if name in tables and tables[name].rows]
+
+
+def _reliability(table: Table, metrics: Mapping[str, Any]) -> Chart:
     bins = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    x, y = _Axis("how sure it was", 0, 1), _Axis("how often it was right", 0, 1)
-    parts = [
-        _line("diagonal", [(0, 0), (1, 1)], x, y),
-        _line("first", [(b["confidence"], b["accuracy"]) for b in bins], x, y),
-    ]
-    parts += [_dot("first", b["confidence"], b["accuracy"], x, y, 3 + min(6, math.sqrt(b["n"]) / 4)) for b in bins]
-    sure = max(bins, key=lambda one: one["n"])
+    points = [(one["confidence"], one["accuracy"]) for one in bins]
+    dots = [("line0", point, 3 + min(6, math.sqrt(one["n"]) / 4)) for one, point in zip(bins, points, strict=True)]
+    commonest = max(bins, key=lambda one: one["n"])
     sentence = (
         f"On the line, predictions made with a confidence of 70 % would be right 70 % of the time. The commonest ones, "
-        f"{sure['n']:,} with a mean confidence of {sure['confidence']:.0%}, were right in {sure['accuracy']:.0%}. "
-        f"Calibration error {figure(test.get('ece'))}."
+        f"{commonest['n']:,} with a mean confidence of {commonest['confidence']:.0%}, were right in "
+        f"{commonest['accuracy']:.0%}. Calibration error {figure(metrics['test'].get('ece'))}."
     )
-    return Plot("Can its confidence be trusted?", _picture("Calibration", sentence, parts, x, y), sentence)
+    x, y = Axis.around("how sure it was", UNIT), Axis.around("how often it was right", UNIT)
+    lines = {"diagonal": DIAGONAL, "line0": points}
+    return Chart("Can its confidence be trusted?", sentence, x, y, lines, dots=dots)
 
 
-def _curves(table: Table, title: str, x_label: str, y_label: str, area: Any, *, diagonal: bool) -> Plot:
-    by_class: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for name, first, second in table.rows:
-        by_class[str(name)].append((float(first), float(second)))
-    x, y = _Axis(x_label, 0, 1), _Axis(y_label, 0, 1)
-    parts = [_line("diagonal", [(0, 0), (1, 1)], x, y)] if diagonal else []
-    shown = list(by_class.items())[:LINES]
-    parts += [_line(f"line{n}", points, x, y, name) for n, (name, points) in enumerate(shown)]
-    more = f" The first {LINES} of {len(by_class)} classes are drawn." if len(by_class) > LINES else ""
-    sentence = (
-        f"The nearer to the upper {'left' if diagonal else 'right'} corner, the better; mean area {figure(area)}.{more}"
-    )
-    keys = [(f"line{n}", name) for n, (name, _) in enumerate(shown)]
-    return Plot(title, _picture(title, sentence, parts, x, y), sentence, keys)
+def _roc(table: Table, metrics: Mapping[str, Any]) -> Chart:
+    x, y = Axis.around("share of the others taken for it", UNIT), Axis.around("share of it that is found", UNIT)
+    return _class_curves("ROC curves", table, x, y, "left", metrics["test"].get("roc_auc"))
 
 
-def _scatter(table: Table, test: Mapping[str, Any]) -> Plot:
-    points = [(float(truth), float(guess)) for truth, guess in table.rows[:POINTS]]
-    low, high = min(min(pair) for pair in points), max(max(pair) for pair in points)
-    x, y = _Axis("truth", low, high), _Axis("prediction", low, high)
-    parts = [_line("diagonal", [(low, low), (high, high)], x, y)]
-    parts += [_dot("first faint", truth, guess, x, y, 3) for truth, guess in points]
-    sentence = f"Each point is a test example; on the line it is right. Mean absolute error {figure(test.get('mae'))}."
-    return Plot("Truth against prediction", _picture("Truth against prediction", sentence, parts, x, y), sentence)
+def _precision_recall(table: Table, metrics: Mapping[str, Any]) -> Chart:
+    x, y = Axis.around("recall", UNIT), Axis.around("precision", UNIT)
+    return _class_curves("Precision and recall", table, x, y, "right", metrics["test"].get("pr_auc"))
 
 
-def _range_test(table: Table, chosen: Any) -> Plot:
-    points = [(float(rate), float(loss)) for rate, loss in table.rows]
-    losses = [loss for _, loss in points]
+def _class_curves(title: str, table: Table, x: Axis, y: Axis, corner: str, area: float | None) -> Chart:
+    curves: dict[str, list[Point]] = {}
+    for name, *point in table.rows:
+        curves.setdefault(str(name), []).append((point[0], point[1]))
+    legend = {f"line{n}": name for n, name in enumerate(list(curves)[:LINES])}
+    lines: dict[str, Sequence[Point]] = {"diagonal": DIAGONAL} if corner == "left" else {}
+    lines |= {style: curves[name] for style, name in legend.items()}
+    more = f" The first {LINES} of {len(curves)} classes are drawn." if len(curves) > LINES else ""
+    sentence = f"The nearer to the upper {corner} corner, the better; mean area {figure(area)}.{more}"
+    return Chart(title, sentence, x, y, lines, legend)
+
+
+def _scatter(table: Table, metrics: Mapping[str, Any]) -> Chart:
+    error = figure(metrics["test"].get("mae"))
+    sentence = f"Each point is a test example; on the line it is right. Mean absolute error {error}."
+    values = [value for point in table.rows[:POINTS] for value in point]
+    x, y = Axis.around("truth", values), Axis.around("prediction", values)
+    lines = {"diagonal": [(x.low, x.low), (x.high, x.high)]}
+    dots = [("faint", (truth, guess), 3) for truth, guess in table.rows[:POINTS]]
+    return Chart("Truth against prediction", sentence, x, y, lines, dots=dots)
+
+
+def _range_test(table: Table, metrics: Mapping[str, Any]) -> Chart:
+    rates, losses = zip(*table.rows, strict=True)
     # What the loss explodes to at the end would press the rest of the curve flat.
     ceiling = min(max(losses), losses[0] + 1.5 * (losses[0] - min(losses)) + 1e-9)
-    x = _Axis("learning rate", points[0][0], points[-1][0], logarithmic=True)
-    y = _Axis("loss", min(losses), ceiling)
-    parts = [_line("first", [(rate, min(loss, ceiling)) for rate, loss in points], x, y)]
-    sentence = "The loss while the learning rate grew."
-    if isinstance(chosen, float):
-        parts.append(_line("best", [(chosen, y.low), (chosen, y.high)], x, y))
-        sentence += f" Chosen: {chosen:g}, a tenth of the rate with the lowest loss."
-    return Plot("Which learning rate", _picture("Range test", sentence, parts, x, y), sentence)
+    points = [(math.log10(rate), min(loss, ceiling)) for rate, loss in table.rows]
+    x = Axis.logarithmic("learning rate", rates[0], rates[-1])
+    y = Axis.around("loss", [loss for _, loss in points])
+    chosen = metrics["lr_find"]
+    sentence = f"The loss while the learning rate grew. Chosen: {chosen:g}, a tenth of the rate with the lowest loss."
+    return Chart("Which learning rate", sentence, x, y, {"line0": points}, marker=(math.log10(chosen), f"{chosen:g}"))
 
 
-def _picture(title: str, sentence: str, parts: Sequence[Markup], x: _Axis, y: _Axis) -> Markup:
-    width, height = SIDE - LEFT - RIGHT, SIDE - TOP - BOTTOM
-    frame = [Markup("<title>{}</title><desc>{}</desc>").format(visible(title), visible(sentence))]
-    for tick in y.ticks():
-        at = TOP + height - y.place(tick, height)
-        frame.append(_rule("grid", LEFT, at, SIDE - RIGHT, at))
-        frame.append(_text(LEFT - 6, at + 4, _short(tick), "end"))
-    for tick in x.ticks():
-        frame.append(_text(LEFT + x.place(tick, width), SIDE - BOTTOM + 16, _short(tick), "middle"))
-    frame.append(_text(LEFT + width / 2, SIDE - 6, x.label, "middle"))
-    frame.append(
-        Markup('<text transform="translate(12 {:.1f}) rotate(-90)" text-anchor="middle">{}</text>').format(
-            TOP + height / 2, visible(y.label)
-        )
-    )
-    start = Markup('<svg class="chart" role="img" viewBox="0 0 {0} {0}" style="min-width:{1}px;max-width:{2}px">')
-    body = Markup("").join([*frame, *parts])
-    return start.format(SIDE, round(SIDE * 0.8), round(SIDE * 1.3)) + body + Markup("</svg>")
-
-
-def _line(style: str, points: Sequence[tuple[float, float]], x: _Axis, y: _Axis, name: str = "") -> Markup:
-    width, height = SIDE - LEFT - RIGHT, SIDE - TOP - BOTTOM
-    placed = " ".join(f"{LEFT + x.place(a, width):.1f},{TOP + height - y.place(b, height):.1f}" for a, b in points)
-    inner = Markup("<title>{}</title>").format(visible(shortened(name, 60))) if name else Markup("")
-    return Markup('<polyline class="{}" points="{}">{}</polyline>').format(style, placed, inner)
-
-
-def _dot(style: str, a: float, b: float, x: _Axis, y: _Axis, radius: float) -> Markup:
-    width, height = SIDE - LEFT - RIGHT, SIDE - TOP - BOTTOM
-    at = LEFT + x.place(a, width), TOP + height - y.place(b, height)
-    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"/>').format(style, *at, radius)
-
-
-def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    line = Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
-    return line.format(style, x1, y1, x2, y2)
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y, anchor, visible(text))
-
-
-def _short(value: float) -> str:
-    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 0.001 else f"{value:.3g}"
+PLOTS = {
+    "reliability": _reliability,
+    "roc": _roc,
+    "precision_recall": _precision_recall,
+    "scatter": _scatter,
+    "lr_find": _range_test,
+}
+"""Functions that plot a table, by the table's name."""

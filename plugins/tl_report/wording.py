@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.cells import cell_len, chop_cells
 
 from tlcore.redaction import redacted
 
@@ -17,11 +19,11 @@ __all__ = [
     "figure",
     "headline",
     "in_plain_words",
-    "memory",
     "metric_name",
     "next_command",
     "scalars",
     "short_name",
+    "shortened",
     "visible",
 ]
 
@@ -40,13 +42,22 @@ METRIC_NAMES = {
     "r2": "R²",
 }
 HIDDEN = ("n",)
-REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change the direction of what follows, and so can make a name read as another one."""
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, and those that change the direction of what follows, and so can disguise a name as another."""
 
 
 def visible(text: str) -> str:
-    """Return a text in which what would steer a terminal or turn its reading round is spelt out, without secrets."""
-    return "".join(_spelt(character) if _steers(character) else character for character in redacted(text))
+    """Return a text without secrets, in which characters that would steer a terminal or the reading are escaped."""
+    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), redacted(text))
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return a text of at most so many columns of a fixed-width font, cut in its middle: both ends tell names apart."""
+    if cell_len(text) <= columns:
+        return text
+    start = chop_cells(text, columns // 2)[0]
+    end = chop_cells(text[::-1], columns - columns // 2 - 1)[0][::-1]
+    return f"{start}…{end}"
 
 
 def metric_name(key: str) -> str:
@@ -119,11 +130,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def memory(size: int) -> str:
-    """Return bytes in gigabytes, or in megabytes where they are few."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
 def short_name(full: str) -> str:
     """Return a name without its plugin."""
     return full.rsplit("/", 1)[-1]
@@ -135,12 +141,3 @@ def _wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _steers(character: str) -> bool:
-    control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-    return (control and character not in "\n\t") or character in REORDERING
-
-
-def _spelt(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
