@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import (
+from tl_demo.bodywork import (
     Vehicle,
     Wheel,
     any_colour,
@@ -16,8 +16,8 @@ from tl_data.drawn_vehicles.bodywork import (
     shadow,
     wheels,
 )
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block, oblong
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
+from tl_demo.shell import GLASS, Shell, block, oblong
 
 __all__ = ["bus", "van"]
 

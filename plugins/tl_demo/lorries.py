@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.bodywork import (
+from tl_demo.bodywork import (
     TAIL,
     Vehicle,
     any_colour,
@@ -17,8 +17,8 @@ from tl_data.drawn_vehicles.bodywork import (
     shadow,
     wheels,
 )
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block, oblong
+from tl_demo.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
+from tl_demo.shell import GLASS, Shell, block, oblong
 
 __all__ = ["lorry"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, mixed
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, Canvas, Colour, mixed
 
 __all__ = ["SKINS", "walker"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import CHROME, LAMP, TAIL, Vehicle, any_colour, paint_colour, shadow
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
-from tl_data.drawn_vehicles.people import SKINS
-from tl_data.drawn_vehicles.shell import Shell
+from tl_demo.bodywork import CHROME, LAMP, TAIL, Vehicle, any_colour, paint_colour, shadow
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
+from tl_demo.people import SKINS
+from tl_demo.shell import Shell
 
 __all__ = ["bicycle", "motorcycle", "scooter"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import (
+from tl_demo.bodywork import (
     CHROME,
     Vehicle,
     Wheel,
@@ -17,8 +17,8 @@ from tl_data.drawn_vehicles.bodywork import (
     shadow,
     wheels,
 )
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
+from tl_demo.shell import GLASS, Shell, block
 
 __all__ = ["pickup", "sedan", "suv"]
 

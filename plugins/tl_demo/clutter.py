@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
-from tl_data.drawn_vehicles.people import walker
-from tl_data.drawn_vehicles.shell import block
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
+from tl_demo.people import walker
+from tl_demo.shell import block
 
 __all__ = ["LEAVES", "OBSTACLES", "ROADSIDE", "tree"]
 

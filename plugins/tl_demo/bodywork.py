@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell
+from tl_demo.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
+from tl_demo.shell import GLASS, Shell
 
 __all__ = [
     "CHROME",
