@@ -17,13 +17,8 @@ __all__ = ["LEAVES", "OBSTACLES", "ROADSIDE", "tree"]
 Thing: TypeAlias = Callable[[Canvas, Random, float, float, float], None]
 
 LEAVES: tuple[Colour, ...] = (
-    (84, 128, 62),
-    (58, 104, 58),
-    (112, 146, 66),
-    (140, 130, 60),
-    (176, 112, 52),
-    (60, 90, 70),
-)
+    (84, 128, 62), (58, 104, 58), (112, 146, 66), (140, 130, 60), (176, 112, 52), (60, 90, 70),
+)  # fmt: skip
 IRON: Colour = (70, 74, 76)
 
 
