@@ -63,8 +63,8 @@ def measure() -> dict[str, Any]:
 
 
 def _draw(folder: Path) -> None:
-    from tl_data import DrawnVehiclesOptions
-    from tl_data.drawn_vehicles import DrawnVehicles
+    from tl_demo import DrawnVehiclesOptions
+    from tl_demo.drawn_vehicles import DrawnVehicles
 
     for n, example in enumerate(DrawnVehicles(DrawnVehiclesOptions(count=PICTURES)).examples()):
         # Classes take turns, so each fifth round of five is a fifth of every class.

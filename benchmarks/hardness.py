@@ -29,8 +29,8 @@ def measure() -> dict[str, Any]:
 
 
 def _drawn(seed: int) -> list[Any]:
-    from tl_data import DrawnVehiclesOptions
-    from tl_data.drawn_vehicles import DrawnVehicles
+    from tl_demo import DrawnVehiclesOptions
+    from tl_demo.drawn_vehicles import DrawnVehicles
 
     return list(DrawnVehicles(DrawnVehiclesOptions(count=COUNT, seed=seed)).examples())
 

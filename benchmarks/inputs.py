@@ -15,8 +15,8 @@ CLASSES = 5
 
 def draw_vehicles(folder: Path, count: int) -> None:
     """Draw vehicles into class folders below train, val and test: five sevenths, one and one of each class."""
-    from tl_data import DrawnVehiclesOptions
-    from tl_data.drawn_vehicles import DrawnVehicles
+    from tl_demo import DrawnVehiclesOptions
+    from tl_demo.drawn_vehicles import DrawnVehicles
 
     if count < 7 * CLASSES:
         raise SystemExit(f"--examples: at least {7 * CLASSES}, so that each class is in each split")

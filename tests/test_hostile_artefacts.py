@@ -478,9 +478,29 @@ def model_whose_description_is_nested(place):
     return of_model(place, lambda model: (model / "artifact.json").write_text('{"a":' * 200_000))
 
 
-@hostile(said="does not say its recipe")
-def model_whose_recipe_is_no_table(place):
+@hostile(said="no valid 'backbone'")
+def model_whose_backbone_is_not_a_table(place):
+    return described(place, lambda found: found.update(backbone=[1]))
+
+
+@hostile(said="no valid 'backbone'")
+def model_whose_backbone_has_no_options(place):
+    return described(place, lambda found: found["backbone"].pop("options"))
+
+
+@hostile(said="no valid 'precision'")
+def model_of_an_unknown_precision(place):
+    return described(place, lambda found: found.update(precision="fp7"))
+
+
+@hostile(said="written by tlcore 0.1.0 (format 3); this version reads format 4")
+def model_of_an_older_format(place):
     return of_model(place, lambda model: (model / "artifact.json").write_text('{"format": 3, "recipe": [1]}'))
+
+
+@hostile(said="format [[[")
+def model_of_a_format_that_is_a_list(place):
+    return described(place, lambda found: found.update(format=[[[1]]], tlcore={"a": 1}))
 
 
 def described(place, change):
@@ -489,7 +509,7 @@ def described(place, change):
 
 @hostile(8)
 def model_of_a_plugin_that_is_absent(place):
-    return described(place, lambda found: found["recipe"]["backbone"].update(name="os/system"))
+    return described(place, lambda found: found["backbone"].update(name="os/system"))
 
 
 @hostile(4)
@@ -502,7 +522,7 @@ def model_with_more_classes_than_a_head(place):
     return described(place, lambda found: found["task_state"].update(classes=[str(n) for n in range(10**6)]))
 
 
-@hostile(said="does not say its task_state")
+@hostile(said="no valid 'task_state'")
 def model_without_a_task(place):
     return described(place, lambda found: found.pop("task_state"))
 

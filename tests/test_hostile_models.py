@@ -647,10 +647,6 @@ def described(place, change):
     return of_model(place, lambda model: changed_json(model / "artifact.json", change))
 
 
-def options_of(place, section, **keys):
-    return described(place, lambda found: found["recipe"][section].update(**keys))
-
-
 @hostile()
 def model_whose_manifest_holds_an_infinity(place):
     def change(model):
@@ -726,59 +722,55 @@ def model_whose_counts_are_a_number(place):
 
 
 @hostile()
-def model_whose_recipe_is_deep(place):
-    return described(place, lambda found: found["recipe"].update(train=json.loads(DEEP)))
+def model_whose_options_are_deep(place):
+    return described(place, lambda found: found["backbone"]["options"].update(pool=json.loads(DEEP)))
 
 
 @hostile()
-def model_whose_recipe_is_empty(place):
-    return described(place, lambda found: found.update(recipe={}))
+def model_whose_backbone_is_empty(place):
+    return described(place, lambda found: found.update(backbone={}))
 
 
 @hostile()
-def model_whose_name_is_a_table(place):
-    return described(place, lambda found: found["recipe"].update(name={"a": 1}))
+def model_whose_backbone_has_a_table_for_a_name(place):
+    return described(place, lambda found: found["backbone"].update(name={"a": 1}))
 
 
-@hostile()
-def model_whose_name_steers(place):
-    return described(place, lambda found: found["recipe"].update(name="\x1b[2J../../x"))
+@hostile(8)
+def model_whose_backbone_has_a_name_that_steers(place):
+    return described(place, lambda found: found["backbone"].update(name="\x1b[2J../../x"))
 
 
 @hostile()
 def model_of_a_rank_without_end(place):
-    return described(place, lambda found: found["recipe"].update(adapter={"name": "lora", "rank": 10**6}))
+    adapter = {"name": "lora", "options": {"rank": 10**6}}
+    return described(place, lambda found: found.update(adapter=adapter))
 
 
 @hostile(2)
 def model_of_an_adapter_with_layers(place):
-    return described(place, lambda found: found["recipe"].update(adapter={"name": "fine-tuning", "layers": 10**9}))
+    adapter = {"name": "fine-tuning", "options": {"layers": 10**9}}
+    return described(place, lambda found: found.update(adapter=adapter))
 
 
-@hostile(0)
-def model_whose_batch_is_without_end(place):
-    return options_of(place, "train", batch_size=10**12)
-
-
-@hostile(0)
-def model_with_a_million_workers(place):
-    return options_of(place, "train", workers=10**6)
+@hostile()
+def model_of_a_precision_that_steers(place):
+    return described(place, lambda found: found.update(precision="\x1b[2J"))
 
 
 @hostile(2)
 def model_of_another_precision(place):
-    return described(place, lambda found: (found.update(precision="\x1b[2J"), found["recipe"]["train"].update(
-        precision="fp16")))  # fmt: skip
+    return described(place, lambda found: found.update(precision="fp16", precision_is_auto=False))
 
 
 @hostile()
-def model_with_an_unknown_key(place):
-    return described(place, lambda found: found["recipe"].update(evil="os.system"))
+def model_with_an_unknown_option(place):
+    return described(place, lambda found: found["backbone"]["options"].update(evil="os.system"))
 
 
 @hostile()
 def model_of_another_backbone(place):
-    return described(place, lambda found: found["recipe"]["backbone"].update(name="vision/resnet18"))
+    return described(place, lambda found: found["backbone"].update(name="vision/resnet18"))
 
 
 @hostile(2)
@@ -900,7 +892,7 @@ def picture_model_of_an_odd_network(place):
 
 def picture_recipe(place, **keys):
     return picture_model(place, lambda model: changed_json(
-        model / "artifact.json", lambda found: found["recipe"]["backbone"].update(**keys)))  # fmt: skip
+        model / "artifact.json", lambda found: found["backbone"]["options"].update(**keys)))  # fmt: skip
 
 
 @hostile()
@@ -1127,7 +1119,7 @@ def compared_predictions_of_more_rows_than_bytes(place):
 @hostile(0)
 def compared_recipe_that_steers(place):
     def change(run):
-        changed_json(run / "model" / "artifact.json", lambda found: found["recipe"].update(
+        changed_json(run / "manifest.json", lambda found: found["recipe"].update(
             {"name": "\x1b[2J", "\x1b[31mx": "<script>", "list": [1, "\x9b2J"]}))  # fmt: skip
 
     return compared(place, change, "--report", str(place.folder / "report.html"))
@@ -1136,7 +1128,7 @@ def compared_recipe_that_steers(place):
 @hostile((0, 2, 3, 4))
 def compared_recipe_that_is_deep(place):
     def change(run):
-        changed_json(run / "model" / "artifact.json", lambda found: found["recipe"].update(x=json.loads(DEEP)))
+        changed_json(run / "manifest.json", lambda found: found["recipe"].update(x=json.loads(DEEP)))
 
     return compared(place, change, "--report", str(place.folder / "report.html"))
 
@@ -1150,9 +1142,8 @@ def listed(place, change, *words):
 def listed_run_of_odd_types(place):
     def change(run):
         (run / "metrics.json").write_text('{"selection": 5, "test": [1]}')
-        (run / "manifest.json").write_text('{"seconds": [1], "started": {"a": 1}}')
-        changed_json(run / "model" / "artifact.json", lambda found: found.update(recipe={
-            "task": 5, "backbone": [1], "adapter": "x", "data": 7, "name": ["\x1b[2J"]}))  # fmt: skip
+        recipe = {"task": 5, "backbone": [1], "adapter": "x", "data": 7, "name": ["\x1b[2J"]}
+        (run / "manifest.json").write_text(json.dumps({"seconds": [1], "started": {"a": 1}, "recipe": recipe}))
 
     return listed(place, change)
 
@@ -1215,24 +1206,28 @@ def evaluated_manifest_of_odd_types(place):
     return evaluated(place, spoilt_run("manifest.json", '{"backbone": 5, "seconds": "x", "versions": [1], "data": 3}'))
 
 
+@hostile(2)
+def evaluated_manifest_of_an_odd_recipe(place):
+    return evaluated(place, changed_run("manifest.json", lambda found: found["recipe"].update(
+        data=7, train=[1], evil="os.system")))  # fmt: skip
+
+
+@hostile(2)
+def evaluated_table_of_a_run_with_odd_columns(place):
+    change = changed_run("manifest.json", lambda found: found["recipe"].update(data={"input": {"a": 1}, "label": [1]}))
+    return evaluated(place, change, "--data", str(place.good / "reviews.csv"))
+
+
 @hostile((2, 4))
 def evaluated_with_resamples_without_end(place):
-    def change(run):
-        changed_json(run / "model" / "artifact.json", lambda found: found["recipe"]["evaluate"].update(
-            resamples=10**12))  # fmt: skip
-        seal(run / "model")
-
-    return evaluated(place, change)
+    return evaluated(place, changed_run("manifest.json", lambda found: found["recipe"]["evaluate"].update(
+        resamples=10**12)))  # fmt: skip
 
 
 @hostile((0, 2, 4))
 def evaluated_with_mistakes_without_end(place):
-    def change(run):
-        changed_json(run / "model" / "artifact.json", lambda found: found["recipe"]["evaluate"].update(
-            mistakes=10**12, report="html"))  # fmt: skip
-        seal(run / "model")
-
-    return evaluated(place, change)
+    return evaluated(place, changed_run("manifest.json", lambda found: found["recipe"]["evaluate"].update(
+        mistakes=10**12, report="html")))  # fmt: skip
 
 
 # --- unfinished runs

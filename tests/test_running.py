@@ -1,5 +1,6 @@
 """A whole run with a modality that tlcore has never heard of: its files, its refusals, its model in a fresh process."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from pyarrow import parquet
 
@@ -23,6 +25,32 @@ backbone: {name: perceptron, width: 8}
 adapter: {name: ADAPTER}
 train: {epochs: 4, optimizer: {name: adam, lr: 1e-2}}
 seed: 3
+"""
+
+
+SHADES = """
+import io
+
+from PIL import Image
+
+from tlcore import DataSourceSpec, Example, hookimpl
+
+
+def png(shade):
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (shade,) * 3).save(file, "PNG")
+    return file.getvalue()
+
+
+class Shades:
+    def examples(self):
+        for n in range(60):
+            yield Example(id=str(n), input=png(n + 180 * (n % 2)), label=("dark", "light")[n % 2])
+
+
+@hookimpl
+def tl_data_sources():
+    yield DataSourceSpec(name="shades", summary="s", modality="image", build=lambda _: Shades(), smoke=lambda _: None)
 """
 
 
@@ -124,6 +152,48 @@ print(json.dumps(model.predict(json.loads(sys.stdin.read()))))
     for found, row in zip(json.loads(answer.stdout), table, strict=True):
         assert found["prediction"] == row["prediction"]
         assert found["probability of cluster 1"] == pytest.approx(row["probability of cluster 1"], abs=1e-6)
+
+
+def test_a_model_needs_only_the_plugins_of_its_task_backbone_and_adapter(recipe, tmp_path, monkeypatch):
+    """Trained on an outside plugin's data source, loaded where neither that nor a built-in data source is there."""
+    (tmp_path / "shades.py").write_text(SHADES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    declared = [*entry_points(group="tlcore"), EntryPoint("shades", "shades", "tlcore")]
+    text = (
+        "task: image-classification\ndata: shades\nadapter: {name: fine-tuning, layers: 1}\n"
+        "backbone: {name: resnet18, weights: random, output: layer1, size: 32}\n"
+        "train: {epochs: 2}\nevaluate: {probe: false, resamples: 0, report: none}\n"
+    )
+    folder = run(recipe(text=text), Registry(PluginHost(declared)), tmp_path).folder
+    needed = PluginHost(disabled=["data", "demo", "report", "text"], environ={"TL_PLUGINS": ""})
+    model = tlcore.load(folder, registry=Registry(needed))
+    png = importlib.import_module("shades").png
+    answers = model.predict([png(10), b"not an image", png(230)])
+    assert [answers[0]["prediction"], answers[2]["prediction"]] == ["dark", "light"]
+    assert "problem" in answers[1]
+    with pytest.raises(tlcore.PluginError, match="needs the plugin 'vision', which is switched off"):
+        tlcore.load(folder, registry=Registry(PluginHost(disabled=["vision"])))
+
+
+def test_a_saved_model_holds_no_keys_of_the_recipe_and_no_place_of_its_data(recipe, registry, tmp_path):
+    folder = run(recipe("fine-tuning, layers: 1"), registry, tmp_path).folder
+    about = json.loads((folder / "model" / "artifact.json").read_text())
+    assert about["format"] == 4
+    assert about["tlcore"] == tlcore.__version__
+    assert about["adapter"]["name"] == "adapters/fine-tuning"
+    assert about["adapter"]["options"]["layers"] == 1
+    assert about["backbone"] == {
+        "name": "vectors/perceptron", "options": {"width": 8, "depth": 3, "output": None},
+    }  # fmt: skip
+    assert not {"recipe", "data", "train", "head", "features", "evaluate", "track", "seed"} & set(about)
+    assert json.loads((folder / "manifest.json").read_text())["recipe"]["train"]["epochs"] == 4
+
+
+def test_loading_does_not_move_the_global_random_numbers(recipe, registry, tmp_path):
+    folder = run(recipe("lora, layers: 1"), registry, tmp_path).folder
+    before = torch.get_rng_state()
+    tlcore.load(folder, registry=registry)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_input_that_cannot_be_read_says_so_and_shifts_nothing(recipe, registry, tmp_path):

@@ -63,7 +63,7 @@ def changed(run, target, change):
         (partial / "manifest.json").unlink()
         change(partial)
 
-    publish_folder(target / "model", fill, about={"format": 3})
+    publish_folder(target / "model", fill, about={"format": 4})
     return target
 
 
@@ -88,6 +88,17 @@ def test_what_is_unchanged_is_loaded(pictures, texts, tmp_path):
         tlcore.load(changed(run, tmp_path / run.parent.name, lambda model: None))
 
 
+def test_a_model_of_an_older_format_names_the_version_that_reads_it(pictures, tmp_path):
+    def change(found):
+        found.update(format=3)
+        del found["tlcore"]
+
+    with pytest.raises(WeightsError, match=r"written by tlcore 0\.1\.0 \(format 3\); this version reads") as caught:
+        tlcore.load(changed(pictures, tmp_path, json_changed("artifact.json", change)))
+    assert caught.value.exit_code == 4
+    assert caught.value.hint == "load it with tlcore 0.1.0 or run the recipe again"
+
+
 def test_a_model_keeps_samples_and_nothing_of_its_data(pictures):
     listed = verify_folder(pictures / "model")["files"]
     kept = json.loads((pictures / "model" / "artifact.json").read_text())["self_test"]
@@ -102,7 +113,7 @@ def test_another_normalisation_is_refused(pictures, tmp_path):
 
 
 def test_another_size_is_refused(pictures, tmp_path):
-    change = json_changed("artifact.json", lambda found: found["recipe"]["backbone"].update(size=60))
+    change = json_changed("artifact.json", lambda found: found["backbone"]["options"].update(size=60))
     assert "self-test failed" in refusal(changed(pictures, tmp_path, change))
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore import __version__
 from tlcore.contracts import Backbone, Example, Problem, Task
 from tlcore.errors import PluginError, RecipeError, TLError, UsageError, WeightsError
 from tlcore.floors import require_floors
 from tlcore.foreign_files import read_object
 from tlcore.plugins import PluginHost
 from tlcore.publishing import publish_folder, verify_folder
-from tlcore.recipe import Recipe, parse_recipe, plain
+from tlcore.recipe import Choice, Recipe, plain_value, read_choice
 from tlcore.registry import Registry
 from tlcore.self_test import head_digest, record_self_test, require_same_outputs
 from tlcore.weights import load_exactly, read_tensors, write_tensors
@@ -28,18 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Model", "load", "named_tensors", "save"]
 
-FORMAT = 3
+FORMAT = 4
 TENSORS = "model.safetensors"
 ABOUT = "artifact.json"
 BACKBONE = "backbone"
 SELF_TEST = "self_test"
+PLUGIN_PARTS = ("task", "backbone", "adapter")
+"""What a model is built from: each is something that a plugin offers, with its options."""
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 class Model:
     """A trained model, ready to predict."""
 
-    def __init__(self, recipe: Recipe, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
-        self.recipe = recipe
+    def __init__(self, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
         self.task = task
         self._backbone = backbone
         self._upper = accelerator.prepare_model(upper, evaluation_mode=True).eval()
@@ -134,16 +137,18 @@ def save(
 ) -> None:
     """Publish the model as ``folder``, which must not exist yet, with samples on which it tests itself when loaded.
 
-    ``merged`` names stages without their injection; ``precision`` is what it was trained in.
+    Of the recipe only what loading needs is written. ``merged`` names stages without their injection; ``precision`` is
+    what it was trained in.
     """
     about = {
         "format": FORMAT,
-        "recipe": plain(recipe),
+        "tlcore": __version__,
+        **{part: _described(getattr(recipe, part)) for part in PLUGIN_PARTS},
         "task_state": dict(task_state),
         "inputs": inputs,
-        "feature_dim": backbone.feature_dim,
         "merged": list(merged),
         "precision": precision,
+        "precision_is_auto": recipe.train.precision == "auto",
         "head_digest": head_digest(task_state, upper.head),
     }
 
@@ -158,64 +163,45 @@ def save(
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """Return what an artifact says of itself, after its files were checked against its manifest.
+    """Return the description of a saved model, after its files were checked against its manifest.
 
     Raises:
-        WeightsError: it is no artifact of tlcore, damaged, or of a newer format.
+        WeightsError: not a model of tlcore, damaged, or of another format.
     """
     verify_folder(folder)
     found = read_object(folder / ABOUT)
-    version = found.get("format")
-    if version != FORMAT:
-        raise WeightsError(
-            f"{folder} is an artifact of format {reprlib.repr(version)}; this tlcore reads format {FORMAT}"
-        )
-    kinds = {"recipe": dict, "task_state": dict, "inputs": str, "merged": list, "precision": str, SELF_TEST: dict}
-    if odd := [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]:
-        raise WeightsError(f"{ABOUT} is damaged: it does not say its {odd[0]}", where=str(folder))
-    if not all(isinstance(name, str) for name in found["merged"]):
-        raise WeightsError(f"{ABOUT} is damaged: it does not say its merged stages", where=str(folder))
+    _require_format(folder, found)
+    kinds = {
+        **dict.fromkeys((*PLUGIN_PARTS, "task_state", SELF_TEST), dict),
+        "inputs": str, "merged": list, "precision": str, "precision_is_auto": bool,
+    }  # fmt: skip
+    odd = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
+    odd += [key for key in PLUGIN_PARTS if key not in odd and not _is_description(found[key])]
+    if not odd and not all(isinstance(name, str) for name in found["merged"]):
+        odd = ["merged"]
+    if not odd and found["precision"] not in PRECISIONS:
+        odd = ["precision"]
+    if odd:
+        raise WeightsError(f"{ABOUT} is damaged: no valid {odd[0]!r}", where=str(folder))
     return found
 
 
 def load(run: str | Path, *, registry: Registry | None = None, device: str = "auto") -> Model:
     """Return the model of a finished run (its folder, or the ``model`` folder in it).
 
+    Of the plugins only those of its task, its backbone and its adapter are needed.
+
     Raises:
         UsageError: no such folder.
         WeightsError: it is not finished, damaged, does not fit the installed plugins, or fails its own test.
-        PluginError: a plugin that it was made with is absent.
+        PluginError: a plugin that it needs is absent.
     """
-    from tlcore.randomness import seeded
-    from tlcore.training.device import accelerator_for, half_format
-    from tlcore.training.network import Upper
+    from tlcore.training.device import accelerator_for
 
     require_floors()
     folder = model_folder(Path(run))
     found = about(folder)
-    registry = registry or Registry(PluginHost())
-    name = str(found["recipe"].get("name", "model"))
-    try:
-        recipe = parse_recipe(json.dumps(found["recipe"]), registry, file=str(folder / ABOUT), name=name)
-    except RecipeError as error:
-        raise WeightsError(
-            f"the model cannot be read: its recipe has {len(error.faults)} faults",
-            where=error.where,
-            hint="use the version of tlcore that made it, or copy the folder again from where it was made",
-        ) from error
-    try:
-        task = recipe.task.spec.build(recipe.task.options)
-        task.restore(found["task_state"])
-        with seeded(recipe.seed, "backbone"):
-            backbone = recipe.backbone.spec.build(recipe.backbone.options, folder / BACKBONE)
-            plan = recipe.adapter.spec.build(recipe.adapter.options).plan(backbone, task.outputs)
-    except TLError:
-        raise
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        raise WeightsError(
-            f"the model cannot be built again: {type(error).__name__}: {error}", where=str(folder)
-        ) from error
-    upper = Upper(backbone, plan, merged=found["merged"])
+    task, backbone, upper = _built(found, folder, registry or Registry(PluginHost()))
     _load_tensors(folder / TENSORS, backbone, upper)
     if head_digest(found["task_state"], upper.head) != found.get("head_digest"):
         raise WeightsError(
@@ -224,12 +210,7 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
             hint="copy the folder again from where it was made, or repeat the run",
         )
     require_same_outputs(folder / SELF_TEST, found[SELF_TEST], backbone, upper)
-    precision = recipe.train.precision
-    if precision == "auto":
-        chosen = found["precision"]
-        precision = chosen if chosen == half_format(accelerator_for(device, "fp32").device) else "fp32"
-    accelerator = accelerator_for(device, precision)
-    return Model(recipe, task, backbone, upper, accelerator)
+    return Model(task, backbone, upper, accelerator_for(device, _precision(found, device)))
 
 
 def model_folder(run: Path) -> Path:
@@ -248,6 +229,66 @@ def model_folder(run: Path) -> Path:
         if unfinished
         else "give the folder of a finished run, such as runs/vehicles/2026-01-31T12-00-00; `tl runs` lists them",
     )
+
+
+def _described(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.name, "options": plain_value(choice.options)}
+
+
+def _is_description(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("name"), str) and isinstance(value.get("options"), dict)
+
+
+def _require_format(folder: Path, found: dict[str, Any]) -> None:
+    version = found.get("format")
+    if version == FORMAT:
+        return
+    writer = str(found.get("tlcore", "0.1.0"))[:20]  # formats before 4 do not name it: 0.1.0 wrote them all
+    raise WeightsError(
+        f"{folder} was written by tlcore {writer} (format {reprlib.repr(version)}); this version reads format {FORMAT}",
+        hint=f"load it with tlcore {writer} or run the recipe again",
+    )
+
+
+def _chosen(part: str, found: Mapping[str, Any], folder: Path, registry: Registry) -> Choice:
+    described = found[part]
+    try:
+        return read_choice(part, described["name"], described["options"], registry, file=str(folder / ABOUT))
+    except RecipeError as error:
+        raise WeightsError(
+            f"the model cannot be loaded: the installed {part} {described['name']!r} does not take its options",
+            where=error.where,
+            hint="use the versions that the run's manifest.json names, or copy the folder again from where it was made",
+        ) from error
+
+
+def _built(found: Mapping[str, Any], folder: Path, registry: Registry) -> tuple[Task, Backbone, Upper]:
+    """Build task, backbone and trainable part; their tensors are still to be loaded."""
+    from tlcore.randomness import seeded
+    from tlcore.training.network import Upper
+
+    task_choice, backbone_choice, adapter_choice = (_chosen(part, found, folder, registry) for part in PLUGIN_PARTS)
+    try:
+        task = task_choice.spec.build(task_choice.options)
+        task.restore(found["task_state"])
+        with seeded(0, "load"):  # initial weights, which are replaced: torch's global generator must not move
+            backbone = backbone_choice.spec.build(backbone_choice.options, folder / BACKBONE)
+            plan = adapter_choice.spec.build(adapter_choice.options).plan(backbone, task.outputs)
+            return task, backbone, Upper(backbone, plan, merged=found["merged"])
+    except TLError:
+        raise
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise WeightsError(f"the model cannot be built: {type(error).__name__}: {error}", where=str(folder)) from error
+
+
+def _precision(found: Mapping[str, Any], device: str) -> str:
+    """Return the precision of the training; fp32 if ``auto`` chose it and the device here does not compute it fast."""
+    from tlcore.training.device import accelerator_for, half_format
+
+    trained: str = found["precision"]
+    if found["precision_is_auto"] and trained != half_format(accelerator_for(device, "fp32").device):
+        return "fp32"
+    return trained
 
 
 def _load_tensors(path: Path, backbone: Backbone, upper: Upper) -> None:

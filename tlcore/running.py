@@ -518,6 +518,7 @@ class _Run:
             "tlcore": __version__,
             "versions": {"python": platform.python_version(), **library_versions()},
             "plugins": {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in self.host.plugins},
+            "recipe": self.plain,
             "seed": self.recipe.seed,
             "device": str(accelerator.device),
             "processor": processor(),

@@ -152,18 +152,9 @@ class HubOptions(ColumnOptions, _HubPlace):
             raise ValueError("the name of a data set is needed, such as `stanfordnlp/imdb`")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DrawnVehiclesOptions:
-    """Keys of ``data`` for ``drawn-vehicles``."""
-
-    count: int = option(1000, "How many pictures; asking for more keeps the earlier ones as they are.", ge=1)
-    seed: int = option(0, "Another seed draws other pictures.")
-    size: int = option(224, "Width and height of a picture in pixels.", ge=32)
-
-
 @hookimpl
 def tl_data_sources() -> Iterable[DataSourceSpec]:
-    """Offer class folders, tables, what packages ship, data sets of the disk and of the hub, and drawn pictures."""
+    """Offer class folders, tables, what packages ship, and data sets of the disk and of the hub."""
     yield DataSourceSpec(
         name="folder",
         summary="Files in class folders, with or without train, val and test folders above them.",
@@ -204,14 +195,6 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         build=_hub,
         smoke=_tiny_repository,
     )
-    yield DataSourceSpec(
-        name="drawn-vehicles",
-        summary="Street scenes in five classes of vehicles, drawn on the spot: no file, no network.",
-        modality="image",
-        options=DrawnVehiclesOptions,
-        build=_drawn_vehicles,
-        smoke=lambda folder: DrawnVehiclesOptions(count=15, size=64),
-    )
 
 
 def _folder(options: FolderOptions) -> DataSource:
@@ -242,12 +225,6 @@ def _hub(options: HubOptions) -> DataSource:
     from tl_data.hub import HubSource
 
     return HubSource(options)
-
-
-def _drawn_vehicles(options: DrawnVehiclesOptions) -> DataSource:
-    from tl_data.drawn_vehicles import DrawnVehicles
-
-    return DrawnVehicles(options)
 
 
 def _tiny_folder(folder: Path) -> FolderOptions:

@@ -16,7 +16,7 @@ from tlcore.registry import KINDS, Registry
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 NOT_NUMBERS = [".nan", "nan", "NaN", ".inf", "-.inf", "inf", "1e999", "-1e999", "true", "yes", "012", "1_000", "1:30"]
-MAY_BE_NEGATIVE = {"data data/drawn-vehicles: seed"}
+MAY_BE_NEGATIVE = {"data demo/drawn-vehicles: seed"}
 """Any whole number is sensible here."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,6 @@ from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, WeightsError
 from tlcore.foreign_files import read_object
 from tlcore.notes import noted, stdout_to_stderr
-
-if TYPE_CHECKING:
-    from tlcore.recipe import Recipe
-    from tlcore.registry import Registry
 
 __all__ = ["evaluate"]
 
@@ -52,7 +49,12 @@ def evaluate(
     from tlcore.cli import host_of, registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
+<<<<<<< HEAD
     from tlcore.recipe import plain
+=======
+    from tlcore.notes import noted
+    from tlcore.recipe import parse_recipe
+>>>>>>> wip-demo
     from tlcore.run_folder import require_free
 
     if split not in (None, "train", "validation", "test"):
@@ -64,14 +66,17 @@ def evaluate(
     with stdout_to_stderr(), noted(notes, _say):
         model = load(run, registry=registry, device=device)
         own = data is None and not set_
-        overrides = [*([f"data={_section(data, model.recipe)}"] if data else []), *(set_ or ())]
-        recipe = _with_data(model.recipe, overrides, registry)
+        manifest = _manifest(run)
+        overrides = [*([f"data={_section(data, manifest['recipe'])}"] if data else []), *(set_ or ())]
+        recipe = parse_recipe(
+            json.dumps(manifest["recipe"]), registry, file="the run's recipe", name=run.name, overrides=overrides
+        )
         examples, problems = labelled_examples(recipe.data, split or ("test" if own else None))
         notes.append(f"evaluated on {data or 'its own data'}, {split or ('test' if own else 'all of it')}")
         line = ProgressLine()
         scored = score(
-            model, examples, problems, files := evaluation_folder(run, out), recipe=plain(recipe), notes=notes,
-            manifest=_manifest(run), progress=lambda done, total: line("computing", done, total),
+            model, examples, problems, files := evaluation_folder(run, out), recipe=recipe, notes=notes,
+            manifest=manifest, progress=lambda done, total: line("computing", done, total),
         )  # fmt: skip
         host = host_of(ctx)
         host.notify("tl_run_finished", scored.finished, _say)
@@ -85,7 +90,7 @@ def _say(text: str) -> None:
     typer.echo(harmless(text), err=True)
 
 
-def _section(data: str, recipe: Recipe) -> str:
+def _section(data: str, recipe: Mapping[str, Any]) -> str:
     """Return the data section that a word on the command line means: a path stands for a folder or a table."""
     if ":" in data and not Path(data).exists():
         return data if data.lstrip().startswith("{") else f"{{{data}}}"
@@ -97,10 +102,9 @@ def _section(data: str, recipe: Recipe) -> str:
         )
     source: dict[str, Any] = {"source": "folder", "path": str(path.absolute())}
     if path.is_file() and path.suffix.lower() in TABLES:
-        options = recipe.data.source.options
-        kept = {key: getattr(options, key, None) for key in COLUMN_KEYS}
-        source = {"source": "table", "path": str(path.absolute())}
-        source |= {key: str(value) if isinstance(value, Path) else value for key, value in kept.items() if value}
+        own = recipe.get("data")
+        kept = {key: own[key] for key in COLUMN_KEYS if own.get(key) is not None} if isinstance(own, dict) else {}
+        source = {"source": "table", "path": str(path.absolute()), **kept}
     elif path.is_dir() and any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         source["source"] = "dataset"
     elif path.is_file():
@@ -109,17 +113,11 @@ def _section(data: str, recipe: Recipe) -> str:
     return json.dumps(source)
 
 
-def _with_data(recipe: Recipe, overrides: list[str], registry: Registry) -> Recipe:
-    from tlcore.recipe import parse_recipe, recipe_yaml
-
-    return parse_recipe(recipe_yaml(recipe), registry, file="the run's recipe", name=recipe.name, overrides=overrides)
-
-
 def _manifest(run: Path) -> dict[str, Any]:
     for folder in (run, run.parent):
         with contextlib.suppress(WeightsError):
             found = read_object(folder / "manifest.json")
-            if isinstance(found.get("backbone"), dict):
+            if isinstance(found.get("backbone"), dict) and isinstance(found.get("recipe"), dict):
                 return found
     raise WeightsError(
         f"{run} has no manifest.json that can be read", hint="give the folder of the run, not a copy of its model alone"

@@ -15,7 +15,7 @@ from tlcore.data.examples import Dataset, split_examples
 from tlcore.errors import DataError
 from tlcore.evaluation.bootstrap import intervals
 from tlcore.evaluation.predictions import prediction_columns, worst_mistakes, write_predictions
-from tlcore.recipe import DataSection
+from tlcore.recipe import DataSection, Recipe, plain
 from tlcore.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def score(
     problems: Sequence[Problem],
     files: RunFolder,
     *,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     notes: Sequence[str],
     manifest: Mapping[str, Any],
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -87,17 +87,17 @@ def score(
     if not readable:
         raise DataError("no example could be read", where=str(files.path / "problems.jsonl"))
     targets = encoded(task, [example.label for example in readable])
-    metrics, tables = _scores(task, outputs, targets, model.recipe.evaluate.resamples, model.recipe.seed)
+    metrics, tables = _scores(task, outputs, targets, recipe.evaluate.resamples, recipe.seed)
     split = readable[0].split or NEW
     files.write_json("metrics.json", {split: metrics})
     for name, table in tables.items():
         files.write_table(name, table)
     write_predictions(files.path / "predictions.parquet", [prediction_columns(task, readable, outputs)])
-    mistakes = worst_mistakes(task, readable, outputs, targets, model.recipe.evaluate.mistakes)
+    mistakes = worst_mistakes(task, readable, outputs, targets, recipe.evaluate.mistakes)
     selection = {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better}
     finished = RunFinished(
         folder=files.path,
-        recipe=recipe,
+        recipe=plain(recipe),
         metrics={"test": metrics, "selection": selection},
         history=(),
         tables=tables,

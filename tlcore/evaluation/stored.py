@@ -143,7 +143,7 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 
 def _stored(folder: Path) -> StoredRun:
     files: dict[str, Mapping[str, Any]] = {}
-    for name in ("metrics.json", "manifest.json", "model/artifact.json"):
+    for name in ("metrics.json", "manifest.json"):
         path = folder / name
         if not path.is_file():
             continue
@@ -151,15 +151,13 @@ def _stored(folder: Path) -> StoredRun:
             files[name] = read_object(path)
         except WeightsError as error:
             return StoredRun(folder, fault=f"damaged: {error.what}")
-    recipe = files.get("model/artifact.json", {}).get("recipe")
     about = {
-        "recipe": recipe if isinstance(recipe, dict) else {"name": folder.parent.name},
+        "recipe": _section(files.get("manifest.json", {}), "recipe") or {"name": folder.parent.name},
         "metrics": files.get("metrics.json", {}),
         "manifest": files.get("manifest.json", {}),
     }
-    missing = next(
-        (name for name in ("metrics.json", "manifest.json", "model/artifact.json") if name not in files), None
-    )
+    needed = ("metrics.json", "manifest.json", "model/artifact.json")
+    missing = next((name for name in needed if not (folder / name).is_file()), None)
     fault = f"unfinished: no {missing}" if missing else None
     if (folder / BEGUN).is_file():
         fault = f"unfinished: tl run --resume {folder}"

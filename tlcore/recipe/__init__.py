@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says what a run is, typed, with every key known. Nothing here imports torch."""
 
-from tlcore.recipe.reading import key_places, parse_recipe, read_data_section, read_recipe
+from tlcore.recipe.reading import key_places, parse_recipe, read_choice, read_data_section, read_recipe
 from tlcore.recipe.reference import recipe_reference
 from tlcore.recipe.schema import recipe_schema
 from tlcore.recipe.sections import (
@@ -23,7 +23,7 @@ from tlcore.recipe.sections import (
     Step,
     TrainSection,
 )
-from tlcore.recipe.writing import plain, recipe_yaml
+from tlcore.recipe.writing import plain, plain_value, recipe_yaml
 
 __all__ = [
     "OPTIMIZERS",
@@ -47,6 +47,8 @@ __all__ = [
     "key_places",
     "parse_recipe",
     "plain",
+    "plain_value",
+    "read_choice",
     "read_data_section",
     "read_recipe",
     "recipe_reference",

@@ -21,7 +21,7 @@ from tlcore.recipe.values import WRONG, built, read_keys, unknown_keys
 from tlcore.registry import KIND_WORDS, Registry
 from tlcore.specs import ANY_MODALITY
 
-__all__ = ["key_places", "parse_recipe", "read_data_section", "read_recipe"]
+__all__ = ["key_places", "parse_recipe", "read_choice", "read_data_section", "read_recipe"]
 
 
 def read_recipe(path: Path, registry: Registry, overrides: Sequence[str] = ()) -> Recipe:
@@ -89,6 +89,19 @@ def read_data_section(section: Mapping[str, Any], registry: Registry, overrides:
     for override in overrides:
         apply_override(root, override, faults)
     return _Reader(registry, faults).data(root)
+
+
+def read_choice(kind: str, name: str, options: Mapping[str, Any], registry: Registry, *, file: str) -> Choice:
+    """Read a task, a backbone or an adapter by itself, its options given as plain values.
+
+    Raises:
+        RecipeError: no such thing, or options that it does not take; ``file`` is what messages call their place.
+        PluginError: its plugin is absent or does not work.
+    """
+    faults: list[RecipeFault] = []
+    root = parse_document(json.dumps({**options, chosen_by(kind): name}), lambda line, column: file, faults)
+    assert isinstance(root, Section), "a mapping is written as a section"
+    return _Reader(registry, faults).choice(root, kind)
 
 
 def key_places(path: Path, overrides: Sequence[str] = ()) -> dict[str, str]:
@@ -182,6 +195,17 @@ class _Reader:
         section: DataSection = self._data(root, next(key for key in keys_of(Recipe) if key.name == "data"))
         self._raise({})
         return section
+
+    def choice(self, root: Section, kind: str) -> Choice:
+        """Read one section that chooses among what plugins offer.
+
+        Raises:
+            RecipeError: anything in it is wrong.
+            PluginError: the plugin that it names does not work.
+        """
+        chosen: Choice = self._chosen(root, kind, kind)[0]
+        self._raise({})
+        return chosen
 
     def _raise(self, readable: Mapping[str, Any]) -> None:
         if self.plugin_errors:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import CHROME, LAMP, TAIL, Vehicle, any_colour, paint_colour, shadow
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
-from tl_data.drawn_vehicles.people import SKINS
-from tl_data.drawn_vehicles.shell import Shell
+from tl_demo.bodywork import CHROME, LAMP, TAIL, Vehicle, any_colour, paint_colour, shadow
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
+from tl_demo.people import SKINS
+from tl_demo.shell import Shell
 
 __all__ = ["bicycle", "motorcycle", "scooter"]
 
@@ -48,6 +49,21 @@ class _Rider:
         a, b = shoulder[0] + 0.1 * math.sin(self.lean) + 0.05, shoulder[1] + 0.27
         canvas.ball((a, b, 0.0), 0.14, self.skin)
         canvas.upright([*_arc(a, b + 0.02, 0.17, (0, math.pi)), (a - 0.15, b - 0.08)], 0.02, self.helmet)
+
+
+@contextlib.contextmanager
+def _ridden(
+    canvas: Canvas, rider: _Rider | None, hip: Spot, hand: Spot, feet: Sequence[Spot], z: float
+) -> Iterator[None]:
+    """Paint a rider, if there is one, around the machine that is painted inside; the near foot comes first."""
+    if rider is None:
+        yield
+        return
+    near, far = feet
+    rider.paint_leg(canvas, hip, far, -z)
+    yield
+    rider.paint_body(canvas, hip, hand)
+    rider.paint_leg(canvas, hip, near, z)
 
 
 def _rider(rng: Random, lean: float, *, chance: float, helmet: float) -> _Rider | None:
@@ -129,24 +145,22 @@ class _Bicycle:
         pedals = [(crank[0] + side * step[0], crank[1] + side * step[1]) for side in (1, -1)]
         hip = (self.saddle[0] + 0.02, self.saddle[1] + 0.08)
         hand = (self.steer[0] + 0.16, self.steer[1]) if self.drop_bars else (self.steer[0] - 0.02, self.steer[1] + 0.13)
-        if self.rider is not None:
-            self.rider.paint_leg(canvas, hip, pedals[1], -0.13)
-        for x in (-self.base / 2, self.base / 2):
-            _wheel(canvas, x, self.radius, self.tyre, spokes=16)
-            if self.fenders:
-                _fender(canvas, x, self.radius, mixed(self.colour, BLACK, 0.2), 0.04)
-        self._paint_frame(canvas, crank)
-        canvas.line([(x, y, 0.03) for x, y in [*circle(*crank, 0.1, 14), (crank[0] + 0.1, crank[1])]], BLACK, 0.025)
-        canvas.line([(*pedals[1], -0.08), (*crank, 0.0), (*pedals[0], 0.08)], STEEL, 0.03)
-        _tubes(canvas, [(self.steer, (self.steer[0], hand[1]))], STEEL, 0.03)
-        _bars(canvas, (self.steer[0], hand[1]), hand, 0.26, 0.03)
-        if self.basket:
-            x = self.base / 2
-            _part(canvas, [(x - 0.08, 0.74), (x - 0.12, 1.0), (x + 0.22, 1.0), (x + 0.16, 0.74)], 0.34, (170, 124, 76))
-        canvas.halo((self.base / 2 - 0.05, 0.8, 0.0), 0.3, (255, 240, 190))
-        if self.rider is not None:
-            self.rider.paint_body(canvas, hip, hand)
-            self.rider.paint_leg(canvas, hip, pedals[0], 0.13)
+        with _ridden(canvas, self.rider, hip, hand, pedals, 0.13):
+            for x in (-self.base / 2, self.base / 2):
+                _wheel(canvas, x, self.radius, self.tyre, spokes=16)
+                if self.fenders:
+                    _fender(canvas, x, self.radius, mixed(self.colour, BLACK, 0.2), 0.04)
+            self._paint_frame(canvas, crank)
+            chain = [*circle(*crank, 0.1, 14), (crank[0] + 0.1, crank[1])]
+            canvas.line([(x, y, 0.03) for x, y in chain], BLACK, 0.025)
+            canvas.line([(*pedals[1], -0.08), (*crank, 0.0), (*pedals[0], 0.08)], STEEL, 0.03)
+            _tubes(canvas, [(self.steer, (self.steer[0], hand[1]))], STEEL, 0.03)
+            _bars(canvas, (self.steer[0], hand[1]), hand, 0.26, 0.03)
+            if self.basket:
+                x = self.base / 2
+                sides = [(x - 0.08, 0.74), (x - 0.12, 1.0), (x + 0.22, 1.0), (x + 0.16, 0.74)]
+                _part(canvas, sides, 0.34, (170, 124, 76))
+            canvas.halo((self.base / 2 - 0.05, 0.8, 0.0), 0.3, (255, 240, 190))
 
     def _paint_frame(self, canvas: Canvas, crank: Spot) -> None:
         rear, front = (-self.base / 2, self.radius), (self.base / 2, self.radius)
@@ -189,31 +203,21 @@ class _Scooter:
         shadow(canvas, 1.8, 0.5)
         rear, front, hip, foot = -self.base / 2, self.base / 2, (-0.3, 0.86), (0.16, 0.36)
         hand = (front - 0.26, 1.0)
-        if self.rider is not None:
-            self.rider.paint_leg(canvas, hip, foot, -0.2)
-        for x in (rear, front):
-            _wheel(canvas, x, self.radius, 0.1, spokes=0, filled=(96, 98, 100))
-        self._paint_body(canvas, rear, front)
-        _tubes(canvas, [((front - 0.2, 0.9), (front, self.radius))], mixed(self.colour, BLACK, 0.2), 0.08)
-        _fender(canvas, front, self.radius + 0.03, self.colour, 0.1)
-        for z in (-0.28, 0.28):
-            canvas.line([(front - 0.2, 1.0, z), (front - 0.26, 1.18, z * 1.1)], CHROME, 0.02)
-            canvas.ball((front - 0.26, 1.2, z * 1.1), 0.05, STEEL)
-        _bars(canvas, (front - 0.25, 0.93), hand, 0.28, 0.05)
-        _lamps(canvas, (front - 0.16, 0.95, 0.0), (rear - 0.24, 0.6, 0.0), 0.1)
-        if self.rider is not None:
-            self.rider.paint_body(canvas, hip, hand)
-            self.rider.paint_leg(canvas, hip, foot, 0.2)
+        with _ridden(canvas, self.rider, hip, hand, (foot, foot), 0.2):
+            for x in (rear, front):
+                _wheel(canvas, x, self.radius, 0.1, spokes=0, filled=(96, 98, 100))
+            self._paint_body(canvas, rear, front)
+            _tubes(canvas, [((front - 0.2, 0.9), (front, self.radius))], mixed(self.colour, BLACK, 0.2), 0.08)
+            _fender(canvas, front, self.radius + 0.03, self.colour, 0.1)
+            for z in (-0.28, 0.28):
+                canvas.line([(front - 0.2, 1.0, z), (front - 0.26, 1.18, z * 1.1)], CHROME, 0.02)
+                canvas.ball((front - 0.26, 1.2, z * 1.1), 0.05, STEEL)
+            _bars(canvas, (front - 0.25, 0.93), hand, 0.28, 0.05)
+            _lamps(canvas, (front - 0.16, 0.95, 0.0), (rear - 0.24, 0.6, 0.0), 0.1)
 
     def _paint_body(self, canvas: Canvas, rear: float, front: float) -> None:
-        tail = [
-            (rear + 0.26, 0.3),
-            (rear - 0.2, 0.36),
-            (rear - 0.26, 0.6),
-            (rear - 0.12, 0.74),
-            (0.02, 0.72),
-            (0.06, 0.34),
-        ]
+        back = [(rear + 0.26, 0.3), (rear - 0.2, 0.36), (rear - 0.26, 0.6), (rear - 0.12, 0.74)]
+        tail = [*back, (0.02, 0.72), (0.06, 0.34)]
         low, high = front - 0.42, front - 0.22
         shield = [(low, 0.3), (front - 0.3, 0.9), (high, 0.94), (front - 0.12, 0.62), (front - 0.2, 0.34)]
         _part(canvas, [(-0.1, 0.26), (-0.1, 0.33), (front - 0.3, 0.33), (front - 0.3, 0.26)], 0.36, BLACK)
@@ -253,20 +257,16 @@ class _Motorcycle:
         rear, front, hip, foot = -self.base / 2, self.base / 2, (-0.28, 0.84), (-0.2, 0.34)
         steer = (front - 0.32, 0.92)
         hand = (steer[0] - 0.08, 0.94 if self.sporty else 1.08)
-        if self.rider is not None:
-            self.rider.paint_leg(canvas, hip, foot, -0.2)
-        for x in (rear, front):
-            _wheel(canvas, x, self.radius, 0.12, spokes=6 if self.sporty else 12)
-        self._paint_engine(canvas, rear)
-        for z in (-0.09, 0.09):
-            canvas.line([(*steer, z), (front, self.radius, z)], CHROME, 0.06)
-        self._paint_covers(canvas, rear, front)
-        _fender(canvas, front, self.radius, self.colour, 0.09)
-        _bars(canvas, steer, hand, 0.34, 0.05)
-        _lamps(canvas, (front - 0.14, 0.88, 0.0), (rear - 0.2, 0.82, 0.0), 0.11)
-        if self.rider is not None:
-            self.rider.paint_body(canvas, hip, hand)
-            self.rider.paint_leg(canvas, hip, foot, 0.2)
+        with _ridden(canvas, self.rider, hip, hand, (foot, foot), 0.2):
+            for x in (rear, front):
+                _wheel(canvas, x, self.radius, 0.12, spokes=6 if self.sporty else 12)
+            self._paint_engine(canvas, rear)
+            for z in (-0.09, 0.09):
+                canvas.line([(*steer, z), (front, self.radius, z)], CHROME, 0.06)
+            self._paint_covers(canvas, rear, front)
+            _fender(canvas, front, self.radius, self.colour, 0.09)
+            _bars(canvas, steer, hand, 0.34, 0.05)
+            _lamps(canvas, (front - 0.14, 0.88, 0.0), (rear - 0.2, 0.82, 0.0), 0.11)
 
     def _paint_engine(self, canvas: Canvas, rear: float) -> None:
         canvas.line([(rear, self.radius, 0.06), (-0.1, 0.4, 0.06)], STEEL, 0.07)

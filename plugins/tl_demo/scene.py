@@ -10,14 +10,14 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from tl_data.drawn_vehicles.bodywork import Vehicle
-from tl_data.drawn_vehicles.canvas import OVERSAMPLING, Camera, Canvas, Spot
-from tl_data.drawn_vehicles.cars import pickup, sedan, suv
-from tl_data.drawn_vehicles.daylight import daylight, paint_sky
-from tl_data.drawn_vehicles.lorries import lorry
-from tl_data.drawn_vehicles.street import Street
-from tl_data.drawn_vehicles.two_wheelers import bicycle, motorcycle, scooter
-from tl_data.drawn_vehicles.vans import bus, van
+from tl_demo.bodywork import Vehicle
+from tl_demo.canvas import OVERSAMPLING, Camera, Canvas, Spot
+from tl_demo.cars import pickup, sedan, suv
+from tl_demo.daylight import daylight, paint_sky
+from tl_demo.lorries import lorry
+from tl_demo.street import Street
+from tl_demo.two_wheelers import bicycle, motorcycle, scooter
+from tl_demo.vans import bus, van
 
 __all__ = ["CLASSES", "draw"]
 

@@ -5,33 +5,26 @@ A vehicle's own x runs forwards from the middle of its length, so each one faces
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell
+from tl_demo.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
+from tl_demo.shell import GLASS, Shell
 
 __all__ = [
-    "CHROME",
-    "LAMP",
-    "TAIL",
-    "Vehicle",
-    "Wheel",
-    "any_colour",
-    "draw_head",
-    "end_lamps",
-    "paint_colour",
-    "shadow",
-    "wheels",
-]
+    "CHROME", "FRAME", "LAMP", "TAIL", "Vehicle", "Wheel", "any_colour", "draw_head", "end_lamps", "on_wheels",
+    "paint_colour", "shadow", "wheels",
+]  # fmt: skip
 
 LAMP: Colour = (255, 244, 205)
 TAIL: Colour = (206, 32, 30)
 CHROME: Colour = (196, 200, 204)
 TYRE: Colour = (32, 32, 35)
+FRAME: Colour = (48, 48, 52)
 
 PAINTS: tuple[Colour, ...] = (
     (238, 238, 234), (238, 238, 234), (188, 192, 196), (126, 132, 138), (48, 50, 56), (48, 50, 56), (186, 34, 38),
@@ -117,6 +110,19 @@ def wheels(rng: Random, places: Sequence[float], radius: float) -> list[Wheel]:
     rim = rng.choice([CHROME, CHROME, (150, 152, 156), (70, 70, 74), (228, 228, 224)])
     spokes = rng.choice([0, 5, 5, 6, 8])
     return [Wheel(x=x, radius=radius, rim=rim, spokes=spokes) for x in places]
+
+
+@contextlib.contextmanager
+def on_wheels(
+    canvas: Canvas, length: float, width: float, axles: Sequence[Wheel], arch: Colour | None, clearance: float
+) -> Iterator[None]:
+    """Paint a shadow and wheels around the body that is painted inside."""
+    shadow(canvas, length, width)
+    for wheel in axles:
+        wheel.paint_inner(canvas, width)
+    yield
+    for wheel in axles:
+        wheel.paint_outer(canvas, width, arch, clearance)
 
 
 End: TypeAlias = tuple[Spot, Spot]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, mixed
-from tl_data.drawn_vehicles.clutter import LEAVES, OBSTACLES, ROADSIDE, tree
-from tl_data.drawn_vehicles.houses import WALLS, House
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, mixed
+from tl_demo.clutter import LEAVES, OBSTACLES, ROADSIDE, tree
+from tl_demo.houses import WALLS, House
 
 __all__ = ["Street"]
 

@@ -7,23 +7,18 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
-from tl_data.drawn_vehicles.people import walker
-from tl_data.drawn_vehicles.shell import block
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
+from tl_demo.people import walker
+from tl_demo.shell import block
 
 __all__ = ["LEAVES", "OBSTACLES", "ROADSIDE", "tree"]
 
 Thing: TypeAlias = Callable[[Canvas, Random, float, float, float], None]
 
 LEAVES: tuple[Colour, ...] = (
-    (84, 128, 62),
-    (58, 104, 58),
-    (112, 146, 66),
-    (140, 130, 60),
-    (176, 112, 52),
-    (60, 90, 70),
-)
+    (84, 128, 62), (58, 104, 58), (112, 146, 66), (140, 130, 60), (176, 112, 52), (60, 90, 70),
+)  # fmt: skip
 IRON: Colour = (70, 74, 76)
 
 

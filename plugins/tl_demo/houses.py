@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, mixed
-from tl_data.drawn_vehicles.shell import GLASS
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, mixed
+from tl_demo.shell import GLASS
 
 __all__ = ["WALLS", "House"]
 

@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tl_data import DrawnVehiclesOptions
-from tl_data.drawn_vehicles import DrawnVehicles
-from tl_data.drawn_vehicles.scene import CLASSES, draw
+from tl_demo import DrawnVehiclesOptions
+from tl_demo.drawn_vehicles import DrawnVehicles
+from tl_demo.scene import CLASSES, draw
 from tl_vision import VGG16Options
 from tl_vision.network import PictureNetwork
 from tlcore import Example
@@ -59,7 +59,7 @@ def vgg16_features(examples: list[Example]) -> np.ndarray:
 
 def test_the_same_options_draw_the_same_bytes_in_any_process():
     code = (
-        "import hashlib; from tl_data.drawn_vehicles.scene import draw; "
+        "import hashlib; from tl_demo.scene import draw; "
         "print(*(hashlib.sha256(draw(3, n, 64)[1]).hexdigest() for n in reversed(range(12))))"
     )
     here = digests(seed=3, size=64, count=12)

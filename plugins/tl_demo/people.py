@@ -1,15 +1,20 @@
-"""People who walk by."""
+"""People who walk by, and people behind windows."""
 
 from __future__ import annotations
 
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import any_colour
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, mixed
+from tl_demo.bodywork import any_colour
+from tl_demo.canvas import BLACK, Canvas, Colour, mixed
 
-__all__ = ["SKINS", "walker"]
+__all__ = ["SKINS", "passenger", "walker"]
 
 SKINS: tuple[Colour, ...] = ((240, 204, 176), (214, 164, 124), (156, 108, 76), (98, 66, 48))
+
+
+def passenger(rng: Random, chance: float) -> Colour | None:
+    """Return the colour of somebody behind a window, or None where nobody sits."""
+    return any_colour(rng, 90, 220) if rng.random() < chance else None
 
 
 def walker(canvas: Canvas, rng: Random, x: float, z: float, size: float) -> None:

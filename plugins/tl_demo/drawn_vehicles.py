@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tl_data import DrawnVehiclesOptions
-from tl_data.drawn_vehicles.scene import CLASSES, draw
+from tl_demo import DrawnVehiclesOptions
+from tl_demo.scene import draw
 from tlcore import DataSource, Example
 
-__all__ = ["CLASSES", "DrawnVehicles", "draw"]
+__all__ = ["DrawnVehicles"]
 
 
 class DrawnVehicles(DataSource):

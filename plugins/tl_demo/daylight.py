@@ -7,7 +7,7 @@ from random import Random
 
 from PIL import Image
 
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Light, mixed
+from tl_demo.canvas import BLACK, WHITE, Canvas, Light, mixed
 
 __all__ = ["daylight", "paint_sky"]
 

@@ -6,19 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import (
-    CHROME,
-    Vehicle,
-    Wheel,
-    any_colour,
-    draw_head,
-    end_lamps,
-    paint_colour,
-    shadow,
-    wheels,
-)
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block
+from tl_demo.bodywork import CHROME, Vehicle, Wheel, draw_head, end_lamps, on_wheels, paint_colour, wheels
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, Point, Spot, circle, mixed
+from tl_demo.people import passenger
+from tl_demo.shell import GLASS, Shell, block
 
 __all__ = ["pickup", "sedan", "suv"]
 
@@ -53,21 +44,17 @@ class _Car:
 
     def paint(self, canvas: Canvas) -> None:
         """Paint the car from back to front."""
-        shadow(canvas, self.length, self.shell.width)
-        for wheel in self.wheels:
-            wheel.paint_inner(canvas, self.shell.width)
-        if canvas.camera.angle >= 0:
-            self.behind(canvas)
-        self.shell.paint(canvas)
-        self.on_top(canvas)
-        self._paint_flank(canvas)
-        self._paint_windows(canvas)
-        self._paint_doors(canvas)
-        end_lamps(canvas, self.shell, self.front, self.rear, plate=WHITE)
-        if canvas.camera.angle < 0:
-            self.behind(canvas)
-        for wheel in self.wheels:
-            wheel.paint_outer(canvas, self.shell.width, self.arch, self.clearance)
+        with on_wheels(canvas, self.length, self.shell.width, self.wheels, self.arch, self.clearance):
+            if canvas.camera.angle >= 0:
+                self.behind(canvas)
+            self.shell.paint(canvas)
+            self.on_top(canvas)
+            self._paint_flank(canvas)
+            self._paint_windows(canvas)
+            self._paint_doors(canvas)
+            end_lamps(canvas, self.shell, self.front, self.rear, plate=WHITE)
+            if canvas.camera.angle < 0:
+                self.behind(canvas)
 
     def _slope(self, share: float, y: float) -> Spot:
         rise = (y - self.shell.belt) / (self.shell.top - self.shell.belt)
@@ -110,10 +97,6 @@ class _Car:
         block(canvas, x, y, z + 0.07, (0.1, 0.11, 0.14), mixed(colour, BLACK, 0.5))
 
 
-def _driver(rng: Random) -> Colour | None:
-    return any_colour(rng, 90, 220) if rng.random() < 0.6 else None
-
-
 def sedan(rng: Random) -> Vehicle:
     """Return a car of three boxes: bonnet, cabin, boot."""
     length, height, width = rng.uniform(4.4, 5.0), rng.uniform(1.38, 1.5), 1.8
@@ -141,7 +124,7 @@ def sedan(rng: Random) -> Vehicle:
         length=length, clearance=clear, shoulder=bonnet,
         skirt=mixed(colour, BLACK, rng.choice([0.25, 0.75])), arch=mixed(colour, BLACK, 0.8),
         base=base, roof=roof, panes=((0.12, 0.5), (0.54, 0.92)), posts=(0.1, 0.52, 0.97),
-        front=(nose, (front, clear)), rear=((back, clear), tail), driver=_driver(rng), on_top=roof_sign,
+        front=(nose, (front, clear)), rear=((back, clear), tail), driver=passenger(rng, 0.6), on_top=roof_sign,
     )  # fmt: skip
     return Vehicle(length, height, width, car.paint)
 
@@ -184,7 +167,7 @@ def suv(rng: Random) -> Vehicle:
         shell=shell, wheels=wheels(rng, (-0.3 * length, 0.31 * length), radius),
         length=length, clearance=clear, shoulder=bonnet, skirt=plastic, arch=plastic,
         base=base, roof=roof, panes=((0.04, 0.27), (0.31, 0.6), (0.64, 0.94)), posts=(0.29, 0.62, 0.98),
-        front=(nose, (front, clear)), rear=((back, clear), tail), driver=_driver(rng),
+        front=(nose, (front, clear)), rear=((back, clear), tail), driver=passenger(rng, 0.6),
         behind=spare_wheel, on_top=roof_load,
     )  # fmt: skip
     return Vehicle(length, height, width, car.paint)
@@ -223,7 +206,7 @@ def pickup(rng: Random) -> Vehicle:
         skirt=mixed(colour, BLACK, 0.6), arch=mixed(colour, BLACK, 0.85), base=base, roof=roof,
         panes=((0.06, 0.44), (0.5, 0.94)) if crew else ((0.1, 0.92),),
         posts=(0.02, 0.47, 0.99) if crew else (0.04, 0.99),
-        front=(nose, (front, clear)), rear=((back, clear), tail), driver=_driver(rng), on_top=load,
+        front=(nose, (front, clear)), rear=((back, clear), tail), driver=passenger(rng, 0.6), on_top=load,
     )  # fmt: skip
     return Vehicle(length, height, width, car.paint)
 

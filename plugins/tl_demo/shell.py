@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tl_data.drawn_vehicles.canvas import WHITE, Canvas, Colour, Point, Spot, mixed
+from tl_demo.canvas import WHITE, Canvas, Colour, Point, Spot, mixed
 
 __all__ = ["GLASS", "Shell", "block", "oblong"]
 

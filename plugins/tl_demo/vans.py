@@ -6,22 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tl_data.drawn_vehicles.bodywork import (
-    Vehicle,
-    Wheel,
-    any_colour,
-    draw_head,
-    end_lamps,
-    paint_colour,
-    shadow,
-    wheels,
-)
-from tl_data.drawn_vehicles.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block, oblong
+from tl_demo.bodywork import FRAME, Vehicle, Wheel, any_colour, draw_head, end_lamps, on_wheels, paint_colour, wheels
+from tl_demo.canvas import BLACK, WHITE, Canvas, Colour, circle, mixed
+from tl_demo.people import passenger
+from tl_demo.shell import GLASS, Shell, block, oblong
 
 __all__ = ["bus", "van"]
-
-FRAME: Colour = (48, 48, 52)
 
 
 @dataclass(frozen=True)
@@ -43,26 +33,17 @@ class _Van:
 
     def paint(self, canvas: Canvas) -> None:
         """Paint the van from back to front."""
-        shell, back, front, width = self.shell, -self.length / 2, self.length / 2, self.shell.width
-        shadow(canvas, self.length, width)
-        for wheel in self.wheels:
-            wheel.paint_inner(canvas, width)
-        shell.paint(canvas)
-        shell.patch(canvas, oblong(back + 0.05, self.clearance, front - 0.1, self.clearance + 0.12), (62, 63, 66))
-        self._paint_hold(canvas, back)
-        self._paint_cabin(canvas)
-        foot, rear = self.clearance, (back, self.clearance)
-        end_lamps(
-            canvas,
-            shell,
-            ((front - 0.06, self.hood - 0.12), (front, foot)),
-            (rear, (back, self.hood + 0.2)),
-            plate=WHITE,
-        )
-        for u in ((-0.8, -0.06), (0.06, 0.8)):
-            shell.across(canvas, rear, (back + 0.03, shell.top - 0.1), (*u, 0.55, 0.9), GLASS)
-        for wheel in self.wheels:
-            wheel.paint_outer(canvas, width, mixed(shell.colour, BLACK, 0.8), self.clearance)
+        shell, back, front = self.shell, -self.length / 2, self.length / 2
+        width, foot = shell.width, self.clearance
+        with on_wheels(canvas, self.length, width, self.wheels, mixed(shell.colour, BLACK, 0.8), foot):
+            shell.paint(canvas)
+            shell.patch(canvas, oblong(back + 0.05, foot, front - 0.1, foot + 0.12), (62, 63, 66))
+            self._paint_hold(canvas, back)
+            self._paint_cabin(canvas)
+            nose, rear = ((front - 0.06, self.hood - 0.12), (front, foot)), ((back, foot), (back, self.hood + 0.2))
+            end_lamps(canvas, shell, nose, rear, plate=WHITE)
+            for u in ((-0.8, -0.06), (0.06, 0.8)):
+                shell.across(canvas, rear[0], (back + 0.03, shell.top - 0.1), (*u, 0.55, 0.9), GLASS)
 
     def _paint_hold(self, canvas: Canvas, back: float) -> None:
         """Paint the side behind the driver: windows, or doors in the owner's colours."""
@@ -79,13 +60,8 @@ class _Van:
         shell.seam(canvas, [(back + 0.2, low - 0.1), (self.door - 0.1, low - 0.1)], gap)
 
     def _paint_cabin(self, canvas: Canvas) -> None:
-        shell, gap, low, high = (
-            self.shell,
-            mixed(self.shell.colour, BLACK, 0.5),
-            self.hood + 0.05,
-            self.shell.top - 0.35,
-        )
-        door, brow, foot = self.door, self.brow, self.foot
+        shell, door, brow, foot = self.shell, self.door, self.brow, self.foot
+        gap, low, high = mixed(shell.colour, BLACK, 0.5), self.hood + 0.05, shell.top - 0.35
         shell.patch(canvas, [(door + 0.15, low), (door + 0.15, high), (brow - 0.05, high), (foot - 0.18, low)], GLASS)
         if self.driver is not None:
             draw_head(canvas, shell, (door + brow) / 2 + 0.2, low + 0.15, 0.17, self.driver)
@@ -110,7 +86,7 @@ def van(rng: Random) -> Vehicle:
         shell=Shell(outline, width, paint_colour(rng), belt=hood, taper=0.1, softness=0.18),
         wheels=wheels(rng, (back + 0.21 * length, front - 0.9), radius),
         length=length, clearance=clear, hood=hood, door=brow - rng.uniform(0.5, 0.7), brow=brow, foot=foot,
-        driver=any_colour(rng, 90, 220) if rng.random() < 0.7 else None, panes=rng.random() < 0.25,
+        driver=passenger(rng, 0.7), panes=rng.random() < 0.25,
         emblem=rng.choice(["disc", "band", "wave", "panel", "none"]), livery=any_colour(rng),
     )  # fmt: skip
     return Vehicle(length, height, width, vehicle.paint)
@@ -148,27 +124,17 @@ class _Bus:
 
     def paint(self, canvas: Canvas) -> None:
         """Paint the bus from back to front."""
-        shell, back, front, width, foot = (
-            self.shell,
-            -self.length / 2,
-            self.length / 2,
-            self.shell.width,
-            self.clearance,
-        )
-        shadow(canvas, self.length, width)
-        for wheel in self.wheels:
-            wheel.paint_inner(canvas, width)
-        shell.paint(canvas)
-        if self.band is not None:
-            shell.patch(canvas, oblong(back + 0.03, foot, front - 0.03, 0.85), self.band)
-        self._paint_windows(canvas, back, front)
-        brow = (front - 0.15, shell.top), (front - 0.1, shell.top - 0.4)
-        shell.across(canvas, *brow, (-0.7, 0.7, 0.2, 0.9), (30, 30, 32))
-        shell.across(canvas, *brow, (-0.5, 0.5, 0.35, 0.75), (255, 176, 50), glowing=True)
-        end_lamps(canvas, shell, ((front - 0.02, 1.25), (front, foot)), ((back, foot), (back, 1.3)), plate=WHITE)
-        shell.across(canvas, (back, foot), (back, shell.top), (-0.75, 0.75, 0.5, 0.85), GLASS)
-        for wheel in self.wheels:
-            wheel.paint_outer(canvas, width, mixed(shell.colour, BLACK, 0.8), foot)
+        shell, back, front, foot = self.shell, -self.length / 2, self.length / 2, self.clearance
+        with on_wheels(canvas, self.length, shell.width, self.wheels, mixed(shell.colour, BLACK, 0.8), foot):
+            shell.paint(canvas)
+            if self.band is not None:
+                shell.patch(canvas, oblong(back + 0.03, foot, front - 0.03, 0.85), self.band)
+            self._paint_windows(canvas, back, front)
+            brow = (front - 0.15, shell.top), (front - 0.1, shell.top - 0.4)
+            shell.across(canvas, *brow, (-0.7, 0.7, 0.2, 0.9), (30, 30, 32))
+            shell.across(canvas, *brow, (-0.5, 0.5, 0.35, 0.75), (255, 176, 50), glowing=True)
+            end_lamps(canvas, shell, ((front - 0.02, 1.25), (front, foot)), ((back, foot), (back, 1.3)), plate=WHITE)
+            shell.across(canvas, (back, foot), (back, shell.top), (-0.75, 0.75, 0.5, 0.85), GLASS)
 
     def _paint_windows(self, canvas: Canvas, back: float, front: float) -> None:
         shell, lit = self.shell, canvas.light.lamps > 0.5
@@ -201,8 +167,6 @@ def bus(rng: Random) -> Vehicle:
         shell=Shell(outline, width, paint_colour(rng), belt=1.2, taper=0.05, softness=0.2),
         wheels=wheels(rng, (back + 0.24 * length, front - 0.26 * length), rng.uniform(0.44, 0.5)),
         length=length, clearance=clear, band=paint_colour(rng) if rng.random() < 0.6 else None,
-        people=[
-            [any_colour(rng, 90, 220) if rng.random() < 0.4 else None for _ in range(seats)] for _ in range(decks)
-        ],
+        people=[[passenger(rng, 0.4) for _ in range(seats)] for _ in range(decks)],
     )  # fmt: skip
     return Vehicle(length, height, width, vehicle.paint)

@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from tl_data.drawn_vehicles.bodywork import (
-    TAIL,
-    Vehicle,
-    any_colour,
-    draw_head,
-    end_lamps,
-    paint_colour,
-    shadow,
-    wheels,
-)
-from tl_data.drawn_vehicles.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
-from tl_data.drawn_vehicles.shell import GLASS, Shell, block, oblong
+from tl_demo.bodywork import FRAME, TAIL, Vehicle, any_colour, draw_head, end_lamps, on_wheels, paint_colour, wheels
+from tl_demo.canvas import BLACK, Canvas, Colour, Spot, circle, mixed
+from tl_demo.people import passenger
+from tl_demo.shell import GLASS, Shell, block, oblong
 
 __all__ = ["lorry"]
 
 Painter: TypeAlias = Callable[[Canvas], None]
 
-FRAME: Colour = (48, 48, 52)
 EARTH: tuple[Colour, ...] = ((134, 100, 70), (160, 140, 110), (110, 110, 112), (196, 170, 120))
 
 
@@ -66,24 +57,20 @@ def lorry(rng: Random) -> Vehicle:
         (screen + 0.02, hood + 0.05, "paint"), (front - 0.06, hood - 0.05, "paint"), (front, 0.5, "dark"),
     ]  # fmt: skip
     shell = Shell(outline, width * 0.95, paint_colour(rng), belt=hood, taper=0.06)
-    cab = _Cab(shell, wall, screen, front, hood, any_colour(rng, 90, 220) if rng.random() < 0.7 else None)
+    cab = _Cab(shell, wall, screen, front, hood, passenger(rng, 0.7))
     first, second = front - max(nose, 0.5) - 0.35, back + rng.uniform(1.0, 1.4)
     axles = wheels(rng, [first, second, *([second + 2.15 * radius] if rng.random() < 0.35 else [])], radius)
     body = rng.choice([_box, _tipper, _tipper, _platform, _platform])
     load = body(rng, (back, wall - rng.uniform(0.15, 0.35)), deck, top, width)
 
     def paint(canvas: Canvas) -> None:
-        shadow(canvas, length, width)
-        for wheel in axles:
-            wheel.paint_inner(canvas, width)
-        block(canvas, back + 0.1, 0.55, 0, (length - 0.6, deck - 0.62, width * 0.8), FRAME)
-        # The end that is turned to the camera covers the other one.
-        for part in (load, cab.paint) if canvas.camera.angle > 0 else (cab.paint, load):
-            part(canvas)
-        for side in (-0.42, 0.42) if canvas.camera.angle < 0 else (0.42,):
-            canvas.ball((back + 0.08, deck - 0.12, side * width), 0.09, TAIL, glowing=canvas.light.lamps > 0.5)
-        for wheel in axles:
-            wheel.paint_outer(canvas, width, None, 0.3)
+        with on_wheels(canvas, length, width, axles, None, 0.3):
+            block(canvas, back + 0.1, 0.55, 0, (length - 0.6, deck - 0.62, width * 0.8), FRAME)
+            # The end that is turned to the camera covers the other one.
+            for part in (load, cab.paint) if canvas.camera.angle > 0 else (cab.paint, load):
+                part(canvas)
+            for side in (-0.42, 0.42) if canvas.camera.angle < 0 else (0.42,):
+                canvas.ball((back + 0.08, deck - 0.12, side * width), 0.09, TAIL, glowing=canvas.light.lamps > 0.5)
 
     return Vehicle(length, max(top, deck + 1.1), width, paint)
 
@@ -156,8 +143,7 @@ def _paint_logs(canvas: Canvas, back: float, front: float, floor: float, width: 
     for row, count in enumerate((4, 3, 2)):
         for index in range(count):
             y, z = floor + 0.2 + row * 0.34, (index - (count - 1) / 2) * width / 4.4
-            canvas.line(
-                [(back + 0.05, y, z), (front - 0.1, y, z)], mixed((112, 80, 54), BLACK, 0.12 * (index % 2)), 0.38
-            )
+            bark = mixed((112, 80, 54), BLACK, 0.12 * (index % 2))
+            canvas.line([(back + 0.05, y, z), (front - 0.1, y, z)], bark, 0.38)
             end = back if canvas.camera.angle < 0 else front - 0.05
             canvas.polygon([(end, b, a) for a, b in circle(z, y, 0.18, 10)], (206, 168, 116))
