@@ -107,7 +107,7 @@ class Bert(Backbone):
         }
 
     def prepare(self, examples: Sequence[Example], view: View | None = None) -> State:
-        """Tokenise, for a view what ``augment`` makes of each text: input_ids and mask (N, T), T the longest."""
+        """Tokenize, for a view what ``augment`` makes of each text: input_ids and mask (N, T), T the longest."""
         if view is None:
             return self._reader.read([example.input for example in examples])
         if self._augment is None:
@@ -147,6 +147,12 @@ def _reading(options: BertOptions | MiniLMOptions, checkpoint: Checkpoint) -> di
     Raises:
         UsageError: the recipe wants more tokens than the network has places.
     """
+    longest = checkpoint.config["max_position_embeddings"]
+    if options.max_length is not None and options.max_length > longest:
+        raise UsageError(
+            f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights",
+            hint=f"write {longest} or less, or leave it out: what is longer is cut",
+        )
     reading = {}
     for key, otherwise in READING.items():
         given, trained_with = getattr(options, key), getattr(checkpoint, key)
@@ -157,12 +163,6 @@ def _reading(options: BertOptions | MiniLMOptions, checkpoint: Checkpoint) -> di
                 stacklevel=3,
             )
         reading[key] = next(value for value in (given, trained_with, otherwise) if value is not None)
-    longest = checkpoint.config["max_position_embeddings"]
-    if options.max_length is not None and options.max_length > longest:
-        raise UsageError(
-            f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights",
-            hint=f"write {longest} or less, or leave it out: what is longer is cut",
-        )
     return {**reading, "max_length": min(reading["max_length"], longest)}
 
 

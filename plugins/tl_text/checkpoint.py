@@ -45,6 +45,7 @@ MISSING = {
     "vocab.txt": "tokenizer: it needs tokenizer.json or vocab.txt",
     "pytorch_model.bin": "weights: it needs model.safetensors or pytorch_model.bin",
 }
+FOLDER = "give the folder with config.json, tokenizer.json and model.safetensors"
 Find = Callable[..., Any]
 """Takes the name of a file, and whether it is ``required``; returns its path, or None where it is absent."""
 
@@ -74,7 +75,7 @@ def opened(weights: Path | str, revision: str | None = None) -> Checkpoint:
             raise UsageError(f"backbone.weights: {weights!r} is no checkpoint of bert", hint="write `backbone: minilm`")
         return _read(weights, partial(hub_file, weights, revision=revision))
     if not weights.is_dir():
-        raise WeightsError(f"there is no folder {weights}", hint="give the folder with config.json")
+        raise WeightsError(f"there is no folder {weights}", hint=FOLDER)
     model = next((model for model in (weights / "model", weights) if (model / "artifact.json").is_file()), None)
     return _of_run(model) if model else _read(weights, partial(_file, weights))
 
@@ -153,7 +154,7 @@ def _file(folder: Path, name: str, *, required: bool = True) -> Path | None:
     if path.is_file():
         return path
     if required:
-        raise WeightsError(f"the checkpoint has no {MISSING.get(name, name)}", where=str(folder))
+        raise WeightsError(f"the checkpoint has no {MISSING.get(name, name)}", where=str(folder), hint=FOLDER)
     return None
 
 
