@@ -129,7 +129,7 @@ def test_a_foreign_tokenizer_is_refused(checkpoint, tmp_path, change, said):
     folder = shutil.copytree(checkpoint, tmp_path / "bert")
     words = (folder / "vocab.txt").read_text().split("\n")
     (folder / "vocab.txt").write_text("\n".join(change(words)))
-    foreign = read_tokenizer(folder, {"vocab.txt": folder / "vocab.txt"}).to_str()
+    foreign = read_tokenizer(folder / "vocab.txt").to_str()
     (folder / "vocab.txt").write_text("\n".join(words))
     (folder / "tokenizer.json").write_text(foreign)
     with pytest.raises(WeightsError, match=said):

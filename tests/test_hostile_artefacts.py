@@ -281,7 +281,7 @@ def tokenizer_that_makes_much_of_little(place):
     from tl_text.tokenizing import read_tokenizer
 
     folder = place.bert()
-    found = json.loads(read_tokenizer(folder, {"vocab.txt": folder / "vocab.txt"}).to_str())
+    found = json.loads(read_tokenizer(folder / "vocab.txt").to_str())
     found["normalizer"] = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 2**20}
     (folder / "tokenizer.json").write_text(json.dumps(found))
     return of_bert(place, folder)

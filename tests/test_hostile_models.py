@@ -152,7 +152,7 @@ def files_beside_a_checkpoint_that_nobody_reads(place):
 def tokenizer_of(place, change, **files):
     """Return a checkpoint whose tokenizer.json is changed, and the command that tokenises with it."""
     folder = place.bert(**files)
-    found = json.loads(read_tokenizer(folder, {"vocab.txt": folder / "vocab.txt"}).to_str())
+    found = json.loads(read_tokenizer(folder / "vocab.txt").to_str())
     found["post_processor"] = framed()
     change(found)
     (folder / "vocab.txt").unlink()

@@ -9,17 +9,17 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
+from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, BertModel
 
 from tl_text.augmentation import augmented
-from tl_text.checkpoint import Checkpoint, keep
-from tl_text.tokenizing import TextReader, require_usable
+from tl_text.checkpoint import READING, Checkpoint, keep
+from tl_text.tokenizing import TextReader
 from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, nearest
 from tlcore.randomness import derived_seed
 from tlcore.weights import require_fit
@@ -33,16 +33,15 @@ ATTENTION = (
     "network.attention.self.value",
     "network.attention.output.dense",
 )
-Chosen = TypeVar("Chosen")
 UNUSED = {"embeddings.position_ids": "a constant that old checkpoints carry"}
 
 
 class Embeddings(nn.Module):
     """Token ids to vectors."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, network: BertEmbeddings) -> None:
         super().__init__()
-        self.network = BertEmbeddings(config)
+        self.network = network
 
     def forward(self, state: State) -> State:
         """Map input_ids (N, T) to hidden (N, T, H); the mask goes along."""
@@ -52,9 +51,9 @@ class Embeddings(nn.Module):
 class Layer(nn.Module):
     """One layer of the encoder."""
 
-    def __init__(self, config: BertConfig, index: int) -> None:
+    def __init__(self, network: BertLayer, config: BertConfig) -> None:
         super().__init__()
-        self.network = BertLayer(config, layer_idx=index)
+        self.network = network
         self._config = config
 
     def forward(self, state: State) -> State:
@@ -82,48 +81,33 @@ class Bert(Backbone):
                 where=f"stages: {', '.join(names)}",
                 hint=f"did you mean {meant!r}?" if meant else "choose one of these stages",
             )
-        if checkpoint.tensors is not None:
-            _account_for_all(checkpoint, names, names.index(output))
-        self.stages = stages_of(config, names.index(output), initialised=checkpoint.initialised)
-        if checkpoint.tensors is not None:
-            for name, stage in self.stages.items():
-                stage.network.load_state_dict(_of_stage(name, checkpoint.tensors))
+        reading = _reading(options, checkpoint)
+        model = _model(checkpoint, names.index(output))
+        layers: list[nn.Module] = [Embeddings(model.embeddings)]
+        layers += [Layer(layer, model.config) for layer in model.encoder.layer]
+        self.stages = dict(zip(names, layers, strict=False))  # what lies above the output is not built
         self.feature_dim = config["hidden_size"]
-        self._pool = _chosen("pool", options.pool, checkpoint.pool, "mean")
-        prefix = _chosen("prefix", options.prefix, checkpoint.prefix, "")
-        self._augment = options.augment
-        longest = config["max_position_embeddings"]
-        if options.max_length is not None and options.max_length > longest:
-            raise UsageError(
-                f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights",
-                hint=f"write {longest} or less, or leave it out: what is longer is cut",
-            )
-        max_length = min(_chosen("max_length", options.max_length, checkpoint.max_length, 512), longest)
-        self._reader = TextReader(
-            checkpoint.tokenizer, max_length=max_length, prefix=prefix, pad_id=config["pad_token_id"]
-        )
-        require_usable(self._reader, config["vocab_size"], checkpoint.place)
-        # What is saved is the network that there is, read as it was trained: a later run may take it as weights.
-        self._kept = dataclasses.replace(
-            checkpoint,
-            config={**config, "num_hidden_layers": len(self.stages) - 1},
-            tensors=None,
-            pool=self._pool,
-            max_length=max_length,
-            prefix=prefix,
-        )
         self.lora_targets = {name: ATTENTION for name in self.stages if name != "embeddings"}
+        self._pool, self._augment = reading["pool"], options.augment
+        self._reader = TextReader(
+            checkpoint.tokenizer,
+            max_length=reading["max_length"],
+            prefix=reading["prefix"],
+            pad_id=config["pad_token_id"],
+        )
+        self._reader.require_usable(config["vocab_size"], checkpoint.place)
+        # What is saved is the network that there is, read as it was trained: a later run may take it as weights.
+        built = {**config, "num_hidden_layers": len(self.stages) - 1}
+        self._kept = dataclasses.replace(checkpoint, config=built, tensors=None, **reading)
         self.preparation: Mapping[str, Any] = {
             "network": {key: value for key, value in config.items() if key != "num_hidden_layers"},
             "tokenizer": self._reader.digest,
-            "max_length": max_length,
-            "prefix": prefix,
-            "pool": self._pool,
+            **reading,
             "augment": None if options.augment is None else dict(vars(options.augment)),
         }
 
     def prepare(self, examples: Sequence[Example], view: View | None = None) -> State:
-        """Tokenise, for a view what ``augment`` makes of each text: input_ids and mask (N, T), T the longest."""
+        """Tokenize, for a view what ``augment`` makes of each text: input_ids and mask (N, T), T the longest."""
         if view is None:
             return self._reader.read([example.input for example in examples])
         if self._augment is None:
@@ -157,76 +141,50 @@ class Bert(Backbone):
         return augmented(example.input, self._augment, derived_seed(view.seed, "augment", view.number, example.id))
 
 
-def _chosen(key: str, given: Chosen | None, trained_with: Chosen | None, otherwise: Chosen) -> Chosen:
-    """Return what the recipe gives, else what the weights say; warn where the two differ."""
-    if given is None:
-        return otherwise if trained_with is None else trained_with
-    if trained_with is not None and given != trained_with:
-        warnings.warn(
-            f"backbone.{key} is {given!r}, but these weights were trained with {trained_with!r}",
-            RecipeWarning,
-            stacklevel=3,
-        )
-    return given
+def _reading(options: BertOptions | MiniLMOptions, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return how texts are read: as the recipe says, else as the weights say; warn where the two differ.
 
-
-def stages_of(config: Mapping[str, Any], layers: int, *, initialised: bool) -> dict[str, Any]:
-    """Return the embeddings and the first ``layers`` layers; with memory to be filled later unless ``initialised``."""
-    stages = _outlined(config, layers, "cpu" if initialised else "meta")
-    for stage in stages.values():
-        if initialised:
-            stage.apply(_initialise)
-        else:
-            stage.to_empty(device="cpu")
-    if not initialised:
-        _fill_constants(stages["embeddings"].network, config["max_position_embeddings"])
-    return stages
-
-
-def _outlined(config: Mapping[str, Any], layers: int, device: str) -> dict[str, Any]:
-    settings = BertConfig(**config)
-    settings._attn_implementation = "sdpa"
-    with torch.device(device):
-        return {"embeddings": Embeddings(settings)} | {f"encoder.{n}": Layer(settings, n) for n in range(layers)}
-
-
-def _initialise(module: nn.Module) -> None:
-    """Draw weights as BERT's authors did: a normal distribution of deviation 0.02."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
-
-
-def _fill_constants(embeddings: BertEmbeddings, places: int) -> None:
-    """Set the buffers that no file holds, which ``to_empty`` left undefined."""
-    embeddings.position_ids = torch.arange(places).expand((1, -1))
-    embeddings.token_type_ids = torch.zeros((1, places), dtype=torch.int64)
-
-
-def _place(name: str) -> str:
-    """Return how the names of a stage's tensors begin in a checkpoint."""
-    return "embeddings." if name == "embeddings" else f"encoder.layer.{name.removeprefix('encoder.')}."
-
-
-def _of_stage(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    place = _place(name)
-    return {
-        key.removeprefix(place): value for key, value in tensors.items() if key.startswith(place) and key not in UNUSED
-    }
-
-
-def _account_for_all(checkpoint: Checkpoint, names: Sequence[str], layers: int) -> None:
-    """Refuse a checkpoint with a tensor that is missing, misshapen or left over, before any memory is taken for it.
-
-    Stages above the output, and the pooler, may be there or not.
+    Raises:
+        UsageError: the recipe wants more tokens than the network has places.
     """
-    tensors = checkpoint.tensors or {}
-    needed = {
-        f"{_place(name)}{key}": tensor
-        for name, stage in _outlined(checkpoint.config, layers, "meta").items()
-        for key, tensor in stage.network.state_dict().items()
-    }
-    above = (*(_place(name) for name in names[layers + 1 :]), "pooler.")
-    given = {key: tensor for key, tensor in tensors.items() if not key.startswith(above)}
-    require_fit(needed, given, source=checkpoint.place, ignored=UNUSED)
+    longest = checkpoint.config["max_position_embeddings"]
+    if options.max_length is not None and options.max_length > longest:
+        raise UsageError(
+            f"backbone.max_length: {options.max_length} is more than the {longest} places of these weights",
+            hint=f"write {longest} or less, or leave it out: what is longer is cut",
+        )
+    reading = {}
+    for key, otherwise in READING.items():
+        given, trained_with = getattr(options, key), getattr(checkpoint, key)
+        if None not in (given, trained_with) and given != trained_with:
+            warnings.warn(
+                f"backbone.{key} is {given!r}, but these weights were trained with {trained_with!r}",
+                RecipeWarning,
+                stacklevel=3,
+            )
+        reading[key] = next(value for value in (given, trained_with, otherwise) if value is not None)
+    return {**reading, "max_length": min(reading["max_length"], longest)}
+
+
+def _model(checkpoint: Checkpoint, layers: int) -> BertModel:
+    """Return the network up to a layer: random, with the checkpoint's tensors, or with memory to be filled later.
+
+    Raises:
+        WeightsError: a tensor is missing, misshapen or left over; only those above the layer, and the pooler, may be
+            there or not.
+    """
+    config = BertConfig(**{**checkpoint.config, "num_hidden_layers": layers}, attn_implementation="sdpa")
+    if checkpoint.random:
+        return BertModel(config, add_pooling_layer=False)
+    with torch.device("meta"):
+        model = BertModel(config, add_pooling_layer=False)
+    needed = model.state_dict()
+    if checkpoint.tensors is not None:  # what does not fit is refused before any memory is taken
+        above = (*(f"encoder.layer.{n}." for n in range(layers, checkpoint.config["num_hidden_layers"])), "pooler.")
+        given = {key: tensor for key, tensor in checkpoint.tensors.items() if not key.startswith(above)}
+        require_fit(needed, given, source=checkpoint.place, ignored=UNUSED)
+    model.to_empty(device="cpu")
+    model._init_weights(model.embeddings)  # fills its buffers, which no file holds
+    if checkpoint.tensors is not None:
+        model.load_state_dict({key: checkpoint.tensors[key] for key in needed})
+    return model

@@ -1,58 +1,54 @@
-"""From texts to token ids, with nothing taken from a tokenizer's file that a caller did not ask for."""
+"""From texts to token ids, with a tokenizer whose file may come from anyone."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from tlcore import UnreadableError, WeightsError
 from tlcore.foreign_files import read_object, read_text
 
-__all__ = ["TextReader", "read_tokenizer", "require_usable", "vocabulary_digest", "words_of"]
+__all__ = ["TextReader", "read_tokenizer", "vocabulary_digest", "words_of"]
 
 MOST_BYTES = 64 * 2**20
 """Of a tokenizer.json; the vocabularies of a hundred languages take 20 MB."""
-GROWING = ("normalizer", "pre_tokenizer", "post_processor")
-MOST_GROWTH, MOST_PARTS = 1024, 256
-"""How many characters all rules together may make of one, and parts that one rule may have."""
+RULES = ("normalizer", "pre_tokenizer", "post_processor")
+MOST_VALUES = 4096
+"""Of JSON in all rules together."""
+MOST_GROWTH = 1024
+"""How many characters all rules together may make of one."""
 LONGEST_PATTERN = 200
 MOST_LETTERS = 1000
 """Of a word that is cut into pieces, which takes time by the cube of it; the usual limits are 100 and 200."""
 TRIED = ("", "a good film", "Qzxj 12,5 % naïve 東京 ꙮ!", "word " * 100)
 """Texts that any tokenizer must be able to read."""
-
 CHARACTERS_PER_TOKEN = 32
 """A text is cut at so many characters for each token that is read; words are shorter, so no such token is lost."""
 
 
-def read_tokenizer(folder: Path, files: dict[str, Path]) -> Tokenizer:
-    """Return the tokenizer of a checkpoint: ``tokenizer.json``, else word pieces from ``vocab.txt``.
+def read_tokenizer(path: Path, *, lowercase: bool = True) -> Tokenizer:
+    """Return the tokenizer of a ``tokenizer.json``, or one of word pieces from a ``vocab.txt``.
 
     Raises:
-        WeightsError: neither is there, or it is damaged.
+        WeightsError: it is damaged, or not safe to use.
     """
     try:
-        if path := files.get("tokenizer.json"):
-            text = read_text(path, MOST_BYTES)
-            described = json.loads(text)
-            _require_no_growth(described, path)
-            _require_definite(described, path)
-            tokenizer = Tokenizer.from_str(text)
-        elif path := files.get("vocab.txt"):
-            tokenizer = Tokenizer.from_str(_word_pieces(path, files.get("tokenizer_config.json")).to_str())
+        if path.suffix == ".json":
+            _require_safe(read_object(path, MOST_BYTES), path)
+            tokenizer = Tokenizer.from_str(read_text(path, MOST_BYTES))
         else:
-            raise WeightsError(
-                "the checkpoint has no tokenizer", where=str(folder), hint="it needs tokenizer.json or vocab.txt"
-            )
+            tokenizer = Tokenizer.from_str(BertWordPieceTokenizer(words_of(path), lowercase=lowercase).to_str())
     except WeightsError:
         raise
     except Exception as error:  # the library raises bare exceptions for damaged files
@@ -61,6 +57,17 @@ def read_tokenizer(folder: Path, files: dict[str, Path]) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def words_of(path: Path) -> dict[str, int]:
+    """Return the words of a ``vocab.txt`` with their ids, which are the numbers of their lines."""
+    return {line: n for n, line in enumerate(read_text(path).split("\n")) if line}
+
+
+def vocabulary_digest(tokenizer: Tokenizer) -> str:
+    """Return the SHA-256 of which word has which id, however the library writes it down."""
+    words = sorted(tokenizer.get_vocab(with_added_tokens=True).items())
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
 
 class TextReader:
@@ -91,13 +98,33 @@ class TextReader:
                 raise UnreadableError("an empty text")
         limit = self.max_length * CHARACTERS_PER_TOKEN
         encodings = self.tokenizer.encode_batch([self.prefix + _cut(text, limit) for text in texts])
+        ids = [torch.tensor(encoding.ids, dtype=torch.int64) for encoding in encodings]
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
+            "mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+        }
+
+    def require_usable(self, words: int, place: str) -> None:
+        """Refuse a tokenizer that fails, or that makes ids or lengths which a network of ``words`` does not know.
+
+        Raises:
+            WeightsError: with the failure, the id or the length.
+        """
+        try:
+            encodings = self.tokenizer.encode_batch(list(TRIED))
+        except Exception as error:  # the library raises bare exceptions
+            raise WeightsError(f"the tokenizer cannot be used: {str(error)[:200]}", where=place) from error
+        highest = max((id_ for encoding in encodings for id_ in encoding.ids), default=0)
+        if highest >= words:
+            raise WeightsError(
+                f"the tokenizer does not belong to the network: it gives the id {highest}, the network knows {words}",
+                where=place,
+            )
         longest = max(len(encoding.ids) for encoding in encodings)
-        ids = torch.full((len(texts), longest), self.pad_id, dtype=torch.int64)
-        mask = torch.zeros((len(texts), longest), dtype=torch.int64)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-            mask[row, : len(encoding.ids)] = 1
-        return {"input_ids": ids, "mask": mask}
+        if longest > self.max_length:
+            raise WeightsError(
+                f"the tokenizer makes {longest} tokens of a text that was to have {self.max_length}", where=place
+            )
 
 
 def _cut(text: str, limit: int) -> str:
@@ -108,96 +135,53 @@ def _cut(text: str, limit: int) -> str:
     return text[: end if end > limit // 2 else limit]
 
 
-def _word_pieces(path: Path, config: Path | None) -> BertWordPieceTokenizer:
-    lowercase = True
-    if config is not None:
-        lowercase = bool(read_object(config).get("do_lower_case", True))
-    return BertWordPieceTokenizer(vocab=words_of(path), lowercase=lowercase)
-
-
-def words_of(path: Path) -> dict[str, int]:
-    """Return the words of a ``vocab.txt`` with their ids, which are the numbers of their lines."""
-    return {line: n for n, line in enumerate(read_text(path).split("\n")) if line}
-
-
-def vocabulary_digest(tokenizer: Tokenizer) -> str:
-    """Return the SHA-256 of which word has which id, however the library writes it down."""
-    words = sorted(tokenizer.get_vocab(with_added_tokens=True).items())
-    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
-
-
-def require_usable(reader: TextReader, words: int, place: str) -> None:
-    """Refuse a tokenizer that cannot read some texts, or makes ids or lengths of them that the network does not know.
-
-    Raises:
-        WeightsError: it fails, or with the id or the length.
-    """
-    try:
-        encodings = reader.tokenizer.encode_batch(list(TRIED))
-    except Exception as error:  # the library raises bare exceptions
-        raise WeightsError(f"the tokenizer cannot be used: {str(error)[:200]}", where=place) from error
-    highest = max((id_ for encoding in encodings for id_ in encoding.ids), default=0)
-    if highest >= words:
-        raise WeightsError(
-            f"the tokenizer does not belong to the network: it gives the id {highest}, the network knows {words}",
-            where=place,
-        )
-    longest = max(len(encoding.ids) for encoding in encodings)
-    if longest > reader.max_length:
-        raise WeightsError(
-            f"the tokenizer makes {longest} tokens of a text that was to have {reader.max_length}", where=place
-        )
-
-
-def _require_definite(described: Any, path: Path) -> None:
-    """Refuse a tokenizer that draws its tokens by chance, takes time without end, or says a text several times.
+def _require_safe(described: Mapping[str, Any], path: Path) -> None:
+    """Refuse a tokenizer whose tokens are random, or that takes time or memory out of proportion to a text.
 
     Raises:
         WeightsError: the message says which.
     """
-    model = described.get("model") if isinstance(described, dict) else None
+    model = described.get("model")
     model = model if isinstance(model, dict) else {}
-    if model.get("dropout"):
-        raise WeightsError(f"refused: the tokenizer of {path.name} draws its tokens by chance", where=str(path))
-    framed = described.get("post_processor") if isinstance(described, dict) else None
-    for frame in [framed, *(framed.get("processors") or [] if isinstance(framed, dict) else [])]:
-        pieces = frame.get("single") if isinstance(frame, dict) else None
-        if isinstance(pieces, list) and sum("Sequence" in piece for piece in pieces if isinstance(piece, dict)) > 1:
-            raise WeightsError(f"refused: the tokenizer of {path.name} says a text several times", where=str(path))
-    letters = model.get("max_input_chars_per_word", 0)
-    if isinstance(letters, int) and letters > MOST_LETTERS:
-        raise WeightsError(
-            f"refused: the tokenizer of {path.name} looks into words of {letters} letters", where=str(path)
-        )
+    letters = model.get("max_input_chars_per_word")
+    values = [described.get(part) for part in RULES]
+    for value in values:  # which grows meanwhile by what each of its values contains
+        values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if len(values) > MOST_VALUES:
+            raise WeightsError(f"refused: {path.name} describes a tokenizer of too many parts", where=str(path))
+    rules = [value for value in values if isinstance(value, dict)]
+    faults = {
+        "draws its tokens by chance": bool(model.get("dropout")),
+        f"looks into words of more than {MOST_LETTERS} letters": isinstance(letters, int) and letters > MOST_LETTERS,
+        "says a text several times": any(map(_repeats, rules)),
+        "has an expression that may take time without end": not all(_is_tame(rule.get("Regex", "")) for rule in rules),
+        "makes long texts of short ones": math.prod(map(_growth, rules)) > MOST_GROWTH,
+    }
+    if found := next((fault for fault, there in faults.items() if there), None):
+        raise WeightsError(f"refused: the tokenizer of {path.name} {found}", where=str(path))
 
 
-def _require_no_growth(described: Any, path: Path) -> None:
-    """Refuse a tokenizer that would make a large text of a small one before it is cut, or read one without end.
+def _repeats(rule: Mapping[str, Any]) -> bool:
+    """Say whether a template has more than one place for a single text."""
+    pieces = rule.get("single")
+    return isinstance(pieces, list) and sum(isinstance(piece, dict) and "Sequence" in piece for piece in pieces) > 1
 
-    Raises:
-        WeightsError: the message says which.
-    """
-    waiting = [described.get(part) for part in GROWING] if isinstance(described, dict) else []
-    growth = 1
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            texts = [part.get(key) for key in ("content", "prepend", "replacement")]
-            for text in texts:
-                growth *= 1 + len(text) if isinstance(text, str) else 1
-            if part.get("type") == "Precompiled":
-                growth *= _longest_of_table(part.get("precompiled_charsmap"))
-            if not _is_tame(part.get("Regex", "")):
-                raise WeightsError(
-                    f"refused: the tokenizer of {path.name} has an expression that may take time without end",
-                    where=f"{path}: {str(part['Regex'])[:60]}",
-                )
-        if growth > MOST_GROWTH:
-            raise WeightsError(f"refused: the tokenizer of {path.name} makes long texts of short ones", where=str(path))
-        inner = part if isinstance(part, list) else list(part.values()) if isinstance(part, dict) else []
-        if len(inner) > MOST_PARTS:
-            raise WeightsError(f"refused: {path.name} describes a tokenizer of {len(inner):,} parts", where=str(path))
-        waiting += inner
+
+def _is_tame(pattern: Any) -> bool:
+    """Say whether a regular expression is read in a time that grows with the text: one repeat, and nothing nested."""
+    if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN or re.search(r"\\[gk1-9]", pattern):
+        return False
+    plain = re.sub(r"\\.", "", pattern)
+    return "(" not in plain and len(re.findall("[*+{]", plain)) <= 1
+
+
+def _growth(rule: Mapping[str, Any]) -> int:
+    """Return how many characters a rule may make of one."""
+    texts = [rule.get(key) for key in ("content", "prepend", "replacement")]
+    growth = math.prod(1 + len(text) for text in texts if isinstance(text, str))
+    if rule.get("type") == "Precompiled":
+        growth *= _longest_of_table(rule.get("precompiled_charsmap"))
+    return growth
 
 
 def _longest_of_table(table: Any) -> int:
@@ -207,11 +191,3 @@ def _longest_of_table(table: Any) -> int:
     """
     raw = base64.b64decode(table) if isinstance(table, str) else b""
     return max(map(len, raw[4 + int.from_bytes(raw[:4], "little") :].split(b"\0")))
-
-
-def _is_tame(pattern: Any) -> bool:
-    """Say whether a regular expression is read in a time that grows with the text: one repeat, and nothing nested."""
-    if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN or re.search(r"\\[gk1-9]", pattern):
-        return False
-    plain = re.sub(r"\\.", "", pattern)
-    return "(" not in plain and len(re.findall("[*+{]", plain)) <= 1

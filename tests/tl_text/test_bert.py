@@ -131,6 +131,16 @@ def test_random_weights_follow_the_global_generator_alone():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_random_weights_are_initialized_as_bert_is():
+    stages = Bert(MiniLMOptions(weights="random", output="encoder.0"), minilm(random=True)).stages
+    words = stages["embeddings"].network.word_embeddings.weight
+    dense = stages["encoder.0"].network.intermediate.dense
+    for weight in (words, dense.weight):
+        assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+    assert not words[0].any()  # the padding
+    assert not dense.bias.any()
+
+
 def test_what_was_saved_is_built_without_the_checkpoint(tmp_path):
     backbone = Bert(MiniLMOptions(), minilm())
     backbone.save(tmp_path)
