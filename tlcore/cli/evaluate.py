@@ -49,12 +49,7 @@ def evaluate(
     from tlcore.cli import host_of, registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
-<<<<<<< HEAD
-    from tlcore.recipe import plain
-=======
-    from tlcore.notes import noted
     from tlcore.recipe import parse_recipe
->>>>>>> wip-demo
     from tlcore.run_folder import require_free
 
     if split not in (None, "train", "validation", "test"):
