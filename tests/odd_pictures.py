@@ -139,7 +139,7 @@ def _jpegs() -> Iterator[OddPicture]:
         "12,000 x 12,000 pixels",
     )
     more = with_frame(noisy, lambda frame: frame[:1] + struct.pack(">HH", 260, 300) + frame[5:])
-    yield OddPicture("zeros_to_the_end.jpg", noisy[: len(noisy) // 2] + bytes(len(noisy) // 2), "zero bytes")
+    yield OddPicture("zeros_to_the_end.jpg", noisy[: len(noisy) // 2] + bytes(len(noisy) // 2), "cut off")
     yield OddPicture("says_81_megapixels.jpg", with_frame(good, says(9_000, 9_000)), "cut off")
     yield OddPicture("says_a_bit_more.jpg", more, "cut off")
     yield OddPicture("cut_and_closed.jpg", noisy[: len(noisy) // 2] + b"\xff\xd9", "cut off")

@@ -9,22 +9,21 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy
 import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from tl_vision.content import START, what_it_is
-from tl_vision.jpeg_scans import require_whole_scans
+from tl_vision.jpeg import Values, decode_jpeg
 from tl_vision.missing_pixels import require_palette, require_png_pixels, require_tiff_pixels
 from tlcore import UnreadableError
 
 __all__ = ["DECODER", "FORMATS", "PIXEL_LIMIT", "decoded", "pixels_of"]
 
-DECODER = "torchvision for upright JPEGs in grey or YCbCr, else pillow; what is missing or damaged is refused"
+DECODER = "simplejpeg for JPEGs, else pillow; what is missing or damaged is refused"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Decoders that may run; Pillow has dozens more, one of which starts an external program."""
@@ -33,15 +32,12 @@ MORE_THAN_THE_LIMIT = f"more than {PIXEL_LIMIT // 10**6} megapixels, the most th
 PILLOW = r"PIL\."
 BAND = 2**20
 """Pixels that are converted together."""
-SCAN, END = b"\xff\xda", b"\xff\xd9"
-"""Marks in a JPEG."""
-LARGEST_JPEG = 64 * 2**20
-"""Bytes; what is larger is left to Pillow, which reads it in pieces."""
+LARGEST_JPEG = 2**28
+"""Bytes that are read of a file: more than ``PIXEL_LIMIT`` pixels take."""
 CUT_OFF = ("truncated", "not processed", "cannot load this image", "unexpected end", "premature end", "decoder object")
-"""How Pillow says, in lower case, that a file ends before its picture does."""
+"""How Pillow and libjpeg say, in lower case, that a file ends before its picture does."""
 BITS, PHOTOMETRIC, WHITE_IS_ZERO, KINDS, SIGNED = 258, 262, 0, 339, 2
 """Tags of a TIFF that say what its numbers mean."""
-Values: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]"
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -52,7 +48,7 @@ def decoded(source: Any) -> Image.Image:
         UnreadableError: no such file, no picture, a damaged or truncated one, or one of more than 100 megapixels.
     """
     with _opened(source) as picture:
-        return Image.fromarray(_seen(source, picture), "RGB")
+        return Image.fromarray(_seen(source, picture))
 
 
 def pixels_of(source: Any) -> Tensor:
@@ -62,8 +58,7 @@ def pixels_of(source: Any) -> Tensor:
         UnreadableError: as ``decoded``.
     """
     with _opened(source) as picture:
-        pixels = _ordinary_jpeg(picture)
-        return torch.from_numpy(_seen(source, picture)).permute(2, 0, 1) if pixels is None else pixels
+        return torch.from_numpy(_seen(source, picture)).permute(2, 0, 1)
 
 
 def _regular_file(path: Path) -> Path:
@@ -88,13 +83,11 @@ def _opened(source: Any) -> Iterator[ImageFile.ImageFile]:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
                 raise UnreadableError(f"{width:,} x {height:,} pixels are {MORE_THAN_THE_LIMIT}")
-            if picture.format in ("JPEG", "MPO"):
-                require_whole_scans(_encoded(picture))
             yield picture
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError:
-        found = what_it_is(_start(source))
+        found = what_it_is(_read(source, START))
         raise UnreadableError(f"no picture in one of the formats {', '.join(FORMATS)}: the file is {found}") from None
     except Exception as error:  # decoders of damaged files fail in many ways, and each is a reason
         raise UnreadableError(_reason(error)) from error
@@ -110,11 +103,11 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW)
 
 
-def _start(source: Any) -> bytes:
+def _read(source: Any, count: int) -> bytes:
     if isinstance(source, (bytes, bytearray)):
-        return bytes(source[:START])
+        return bytes(source[:count])
     with Path(source).open("rb") as file:
-        return file.read(START)
+        return file.read(count)
 
 
 def _file(source: Any) -> Path | io.BytesIO:
@@ -130,47 +123,36 @@ def _file(source: Any) -> Path | io.BytesIO:
     raise UnreadableError(f"a picture is a path or encoded bytes, not {type(source).__name__}")
 
 
-def _encoded(picture: ImageFile.ImageFile) -> bytes:
-    """Return the bytes of the file; none of one that is larger than ``LARGEST_JPEG``."""
-    if picture.fp is None:
-        return b""
-    place = picture.fp.tell()
-    picture.fp.seek(0)
-    encoded = picture.fp.read(LARGEST_JPEG + 1)
-    picture.fp.seek(place)
-    return encoded if len(encoded) <= LARGEST_JPEG else b""
-
-
-def _ordinary_jpeg(picture: ImageFile.ImageFile) -> Tensor | None:
-    """Return what torchvision's decoder gives, at half the cost of Pillow's; None where Pillow's has to decide.
-
-    It knows no orientation and reads CMYK in another way. What it refuses Pillow may read, and has a reason for.
-    """
-    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or picture.fp is None:
-        return None
-    if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        return None
-    encoded = bytearray(_encoded(picture))
-    if not encoded or encoded.rfind(END) < encoded.rfind(SCAN):  # of a file that is cut libjpeg grumbles
-        return None
-    try:
-        pixels: Tensor = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except RuntimeError:
-        return None
-    width, height = picture.size
-    if pixels.shape != (3, height, width):
-        return None
-    return pixels
-
-
 def _seen(source: Any, picture: ImageFile.ImageFile) -> Values:
-    """Decode with Pillow; return (H, W, 3). One band of rows after another is converted, since copies are large."""
+    """Decode; return (H, W, 3)."""
     picture.seek(0)
+    if picture.format in ("JPEG", "MPO"):
+        return _seen_jpeg(source, picture)
     require_palette(picture)
     bits, dark_is_high = _tiff_values(picture) if isinstance(picture, TiffImagePlugin.TiffImageFile) else (16, False)
     picture.load()
     if picture.format == "PNG":
         require_png_pixels(Path(source) if isinstance(source, str) else source, picture)
+    return _upright_rgb(picture, bits, dark_is_high)
+
+
+def _seen_jpeg(source: Any, picture: ImageFile.ImageFile) -> Values:
+    colorspace = "CMYK" if picture.mode == "CMYK" else "RGB"
+    values = decode_jpeg(_read(source, LARGEST_JPEG), picture.size, colorspace)
+    if values is None:
+        return _upright_rgb(picture)
+    if colorspace == "CMYK":
+        numpy.invert(values, out=values)  # the file has no ink as 255, Pillow as 0
+    elif picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return values
+    image = Image.fromarray(values, colorspace)
+    del values  # as large as the image
+    image.info = picture.info  # has the orientation
+    return _upright_rgb(image)
+
+
+def _upright_rgb(picture: Image.Image, bits: int = 16, dark_is_high: bool = False) -> Values:
+    """Convert one band of rows after another, since copies are large."""
     ImageOps.exif_transpose(picture, in_place=True)
     width, height = picture.size
     seen = numpy.empty((height, width, 3), numpy.uint8)

@@ -26,7 +26,7 @@ __all__ = ["PictureNetwork"]
 class PictureNetwork(Backbone):
     """A network of ``ARCHITECTURES`` up to the stage that the options name."""
 
-    libraries = ("torchvision", "pillow", "numpy")
+    libraries = ("torchvision", "simplejpeg", "pillow", "numpy")
     """Whose versions decide what the pixels and the stages give."""
 
     def __init__(self, name: str, options: NetworkOptions, saved: Path | None) -> None:
