@@ -25,6 +25,7 @@ ORDER = (
     "errors",
     "disk",
     "floors",
+    "mappings",
     "notes",
     "foreign_files",
     "processes",
