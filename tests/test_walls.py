@@ -49,6 +49,7 @@ ORDER = (
     "classification",
     "multilabel",
     "regression",
+    "tasks",
     "data",
     "moving_line",
     "features",
