@@ -1,5 +1,6 @@
 """An unfinished run: who may go on with it, with what, and what a user is told."""
 
+import errno
 import json
 import os
 import signal
@@ -167,6 +168,46 @@ def test_two_runs_never_share_a_folder(place):
     assert "belongs to a run that is still going on" in done.stderr
     assert f"process {os.getpid()} on " in done.stderr
     assert done.returncode != 0
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from tlcore.unfinished import owned
+with owned(Path(sys.argv[1])):
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_killed_run_gives_its_folder_free_though_its_worker_lives_on(tmp_path):
+    run = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    worker = int(run.stdout.readline())
+    try:
+        with pytest.raises(UsageError, match="belongs to a run") as caught, owned(tmp_path):
+            pass
+        assert f"process {run.pid} on " in caught.value.where
+        run.kill()
+        run.wait()
+        with owned(tmp_path):
+            assert f"process {os.getpid()} on " in next(tmp_path.iterdir()).read_text()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_locks_hinders_no_run(tmp_path, monkeypatch):
+    def refuse(handle, flags):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with owned(tmp_path), owned(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_to_go_on_with_is_said(place):

@@ -28,6 +28,7 @@ _HOMES = {
     "tlcore.classification": ("Classification", "ClassificationOptions"),
     "tlcore.multilabel": ("MultiLabel", "MultiLabelOptions"),
     "tlcore.regression": ("Regression", "RegressionOptions"),
+    "tlcore.tasks": ("standard_tasks",),
     "tlcore.artifact": ("Model", "load"),
     "tlcore.running": ("Result", "resume", "run"),
 }  # fmt: skip
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         TaskSpec,
         option,
     )
+    from tlcore.tasks import standard_tasks
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
-"""Classification for any modality: everything of a task but how an example looks in a report."""
+"""One label for each example, for any modality."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,12 +39,15 @@ class ClassificationOptions:
 
 
 class Classification(Task):
-    """One label for each example; labels are names and stay names. A plugin's task adds ``preview``."""
+    """One label for each example; labels are names and stay names."""
 
     selection = Selection("macro_f1")
 
-    def __init__(self, options: ClassificationOptions | None = None) -> None:
+    def __init__(
+        self, options: ClassificationOptions | None = None, preview: Callable[[Any], str | bytes] = str
+    ) -> None:
         self.options = options or ClassificationOptions()
+        self._preview = preview
         self.classes: tuple[str, ...] = ()
         self.majority = ""
         self._counts: dict[str, int] = {}
@@ -216,8 +219,8 @@ class Classification(Task):
         return best.values * (best.indices != targets)
 
     def preview(self, example: Example) -> str | bytes:
-        """Return the input as text; a modality that has a better picture of itself overrides this."""
-        return str(example.input)
+        """Return the input as ``preview`` shows it: as text unless another function was given."""
+        return self._preview(example.input)
 
     def _imbalance(self) -> str:
         """Return what is done about rare classes.

@@ -24,6 +24,7 @@ from tlcore.features.store import folder_of
 from tlcore.features.survival import CANDIDATES, LEAST_COSINE, SAMPLE, centred_cosine
 from tlcore.features.workers import worker_count
 from tlcore.foreign_files import read_object
+from tlcore.mappings import flatten
 from tlcore.notes import note
 from tlcore.provenance import frozen_digest, state_identities, state_namespace
 from tlcore.publishing import publish_file
@@ -198,21 +199,11 @@ class FirstPasses:
 
 def _nearest(namespace: Namespace, known: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
     """Return in what the most similar other states of this backbone differ: by key, theirs and ours."""
-    ours = _flat(namespace.about)
+    ours = flatten(json.loads(json.dumps(namespace.about)))  # as the others were read from files
     differences = []
-    for theirs in (_flat(entry.about) for entry in known):
+    for theirs in (flatten(entry.about) for entry in known):
         if theirs.get("backbone") == ours["backbone"]:
             keys = theirs.keys() | ours.keys()
             found = {key: (theirs.get(key), ours.get(key)) for key in keys if theirs.get(key) != ours.get(key)}
             differences += [found] if found else []
     return dict(sorted(min(differences, key=len, default={}).items()))
-
-
-def _flat(about: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in about.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,12 +31,13 @@ class MultiLabelOptions:
 
 
 class MultiLabel(Task):
-    """A set of labels for each example: a tuple of names, which may be empty. A plugin's task adds ``preview``."""
+    """A set of labels for each example: a tuple of names, which may be empty."""
 
     selection = Selection("map")
 
-    def __init__(self, options: MultiLabelOptions | None = None) -> None:
+    def __init__(self, options: MultiLabelOptions | None = None, preview: Callable[[Any], str | bytes] = str) -> None:
         self.options = options or MultiLabelOptions()
+        self._preview = preview
         self.labels: tuple[str, ...] = ()
         self._shares: dict[str, float] = {}
 
@@ -167,8 +168,8 @@ class MultiLabel(Task):
         return (sure * wrong).max(dim=1).values
 
     def preview(self, example: Example) -> str | bytes:
-        """Return the input as text; a modality that has a better picture of itself overrides this."""
-        return str(example.input)
+        """Return the input as ``preview`` shows it: as text unless another function was given."""
+        return self._preview(example.input)
 
 
 def _names(label: Any) -> tuple[str, ...]:

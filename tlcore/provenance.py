@@ -18,6 +18,7 @@ from tlcore.contracts import SPLITS, Backbone, Plan
 from tlcore.data.examples import Dataset, are_quantities
 from tlcore.features.keys import Namespace, namespace_of, versions_of
 from tlcore.features.readers import Identities, Views
+from tlcore.mappings import flatten
 from tlcore.plugins import Plugin
 from tlcore.recipe import Recipe
 from tlcore.weights import digest_of_tensors
@@ -96,7 +97,7 @@ def run_identity(
     from tlcore.training.device import precision_of
 
     return {
-        "recipe": {key: value for key, value in _flat(recipe).items() if key not in UNIMPORTANT},
+        "recipe": {key: value for key, value in flatten(recipe).items() if key not in UNIMPORTANT},
         "data": data_digest(dataset),
         "weights": weights,
         "libraries": {"tlcore": __version__, "python": platform.python_version(), **library_versions()},
@@ -105,16 +106,6 @@ def run_identity(
         "precision": precision_of(accelerator),
         "processes": processes,
     }
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the settings of a recipe by their full keys."""
-    if not isinstance(settings, Mapping):
-        return {prefix.removesuffix("."): settings}
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _flat(value, f"{prefix}{key}.")
-    return found
 
 
 def kind_of_inputs(dataset: Dataset) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,8 +37,9 @@ class Regression(Task):
     selection = Selection("mae", higher_is_better=False)
     outputs = 1
 
-    def __init__(self, options: RegressionOptions | None = None) -> None:
+    def __init__(self, options: RegressionOptions | None = None, preview: Callable[[Any], str | bytes] = str) -> None:
         self.options = options or RegressionOptions()
+        self._preview = preview
         self._mean = 0.0
         self._deviation = 1.0
         self._median = 0.0
@@ -129,8 +130,8 @@ class Regression(Task):
         return (errors * (errors > 1e-6)) * self._deviation
 
     def preview(self, example: Example) -> str | bytes:
-        """Return the input as text; a modality that has a better picture of itself overrides this."""
-        return str(example.input)
+        """Return the input as ``preview`` shows it: as text unless another function was given."""
+        return self._preview(example.input)
 
     def _told(self, values: Tensor) -> Tensor:
         return values.double() * self._deviation + self._mean

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from tlcore.errors import UsageError, WeightsError
 from tlcore.foreign_files import read_object, read_records
 from tlcore.publishing import publish_file
@@ -35,7 +37,6 @@ __all__ = [
 BEGUN = "begun.json"
 LOCK = ".running"
 SHOWN = 60
-_held: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -45,45 +46,30 @@ def owned(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: another process holds it; the message says which.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    _held.add(handle)
-    try:
-        _take(handle, folder)
+    path = folder / LOCK
+    with contextlib.ExitStack() as held:
+        try:
+            # A soft lock would outlive a process that is killed.
+            held.enter_context(FileLock(path, mode=0o644, blocking=False, fallback_to_soft=False))
+        except Timeout:
+            raise UsageError(
+                f"{folder} belongs to a run that is still going on",
+                where=_owner(path),
+                hint="wait for it, or end it first",
+            ) from None
+        except OSError:  # a disk without locks; if it cannot be written to either, the next line says so
+            pass
         started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(), 0)
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {started}", "utf-8")
         yield
-        (folder / LOCK).unlink(missing_ok=True)
-    finally:
-        _held.discard(handle)
-        os.close(handle)
+        path.unlink(missing_ok=True)
 
 
-def _let_go() -> None:
-    """Close what a process has inherited by a fork: a worker that outlives its run must not hold the folder."""
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
-
-
-def _take(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not a Unix
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
-        raise UsageError(
-            f"{folder} belongs to a run that is still going on", where=owner, hint="wait for it, or end it first"
-        ) from None
-    except OSError:  # a disk without locks
-        return
+def _owner(path: Path) -> str:
+    owner = ""
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        owner = path.read_text("utf-8", "replace")
+    return owner or "another process"
 
 
 def require_unfinished(folder: Path) -> None:

@@ -177,7 +177,7 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         modality=ANY_MODALITY,
         options=PackageOptions,
         build=_package,
-        smoke=_table_of_a_dependency,
+        smoke=_table_of_scikit_learn,
     )
     yield DataSourceSpec(
         name="dataset",
@@ -257,8 +257,8 @@ def _tiny_repository(folder: Path) -> HubOptions:
     return HubOptions(dataset=str(folder))
 
 
-def _table_of_a_dependency(folder: Path) -> PackageOptions:
-    """Name a small table that a package ships which tlcore requires, so it is always there: 20 people's measures."""
+def _table_of_scikit_learn(folder: Path) -> PackageOptions:
+    """Name a small table of scikit-learn, which tests require: measures of 20 people."""
     return PackageOptions(
         package="scikit-learn", file="data/linnerud_physiological.csv", delimiter=" ", input="Weight", label="Waist"
     )

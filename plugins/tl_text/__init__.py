@@ -6,24 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tl_text.known_weights import KNOWN
-from tlcore import (
-    BackboneSpec,
-    ClassificationOptions,
-    Example,
-    MultiLabelOptions,
-    RegressionOptions,
-    TaskSpec,
-    hookimpl,
-    option,
-)
+from tlcore import BackboneSpec, Example, TaskSpec, hookimpl, option, standard_tasks
 
 if TYPE_CHECKING:
-    from tlcore import Backbone, Task
+    from tlcore import Backbone
 
 TLCORE_API = 1
+PREVIEW_CHARACTERS = 400
 
 Pool = Literal["mean", "max", "cls"]
 
@@ -87,30 +79,7 @@ class MiniLMOptions(_TextOptions):
 @hookimpl
 def tl_tasks() -> Iterable[TaskSpec]:
     """Offer classification, several labels, and numbers."""
-    yield TaskSpec(
-        name="text-classification",
-        summary="One label for each text.",
-        modality="text",
-        options=ClassificationOptions,
-        build=_classification,
-        smoke=lambda folder: ClassificationOptions(),
-    )
-    yield TaskSpec(
-        name="text-multilabel",
-        summary="Any number of labels for each text.",
-        modality="text",
-        options=MultiLabelOptions,
-        build=_multilabel,
-        smoke=lambda folder: MultiLabelOptions(),
-    )
-    yield TaskSpec(
-        name="text-regression",
-        summary="A number for each text.",
-        modality="text",
-        options=RegressionOptions,
-        build=_regression,
-        smoke=lambda folder: RegressionOptions(),
-    )
+    return standard_tasks("text", "text", _preview)
 
 
 @hookimpl
@@ -146,22 +115,10 @@ def tl_backbones() -> Iterable[BackboneSpec]:
     )
 
 
-def _classification(options: ClassificationOptions) -> Task:
-    from tl_text.task import TextClassification
-
-    return TextClassification(options)
-
-
-def _multilabel(options: MultiLabelOptions) -> Task:
-    from tl_text.task import TextMultiLabel
-
-    return TextMultiLabel(options)
-
-
-def _regression(options: RegressionOptions) -> Task:
-    from tl_text.task import TextRegression
-
-    return TextRegression(options)
+def _preview(source: Any) -> str:
+    """Return the text, cut where it is long."""
+    text = str(source)
+    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
 
 
 def _bert(options: BertOptions, saved: Path | None) -> Backbone:

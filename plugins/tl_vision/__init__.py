@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tl_vision.architectures import ARCHITECTURES
 from tl_vision.options import PreparationOptions
-from tlcore import (
-    BackboneSpec,
-    ClassificationOptions,
-    Example,
-    MultiLabelOptions,
-    RegressionOptions,
-    TaskSpec,
-    hookimpl,
-    option,
-)
+from tlcore import BackboneSpec, Example, TaskSpec, hookimpl, option, standard_tasks
 
 if TYPE_CHECKING:
     from tl_vision.architectures import Architecture
-    from tlcore import Backbone, Task
+    from tlcore import Backbone
 
 TLCORE_API = 1
+PREVIEW_SIDE = 160
 OWN_WEIGHTS = "`random`, the path of a .safetensors or .pth file, or the folder of a finished run."
 
 
@@ -81,30 +74,7 @@ class DeepResNetOptions(ResNetOptions):
 @hookimpl
 def tl_tasks() -> Iterable[TaskSpec]:
     """Offer classification, several labels, and numbers."""
-    yield TaskSpec(
-        name="image-classification",
-        summary="One label for each picture.",
-        modality="image",
-        options=ClassificationOptions,
-        build=_classification,
-        smoke=lambda folder: ClassificationOptions(),
-    )
-    yield TaskSpec(
-        name="image-multilabel",
-        summary="Any number of labels for each picture.",
-        modality="image",
-        options=MultiLabelOptions,
-        build=_multilabel,
-        smoke=lambda folder: MultiLabelOptions(),
-    )
-    yield TaskSpec(
-        name="image-regression",
-        summary="A number for each picture.",
-        modality="image",
-        options=RegressionOptions,
-        build=_regression,
-        smoke=lambda folder: RegressionOptions(),
-    )
+    return standard_tasks("image", "picture", _preview)
 
 
 @hookimpl
@@ -128,22 +98,15 @@ def _offered(row: Architecture) -> BackboneSpec:
     )
 
 
-def _classification(options: ClassificationOptions) -> Task:
-    from tl_vision.task import ImageClassification
+def _preview(source: Any) -> bytes:
+    """Return a PNG of the picture as the network sees it, its longest side at most 160 pixels."""
+    from tl_vision.decoding import decoded
 
-    return ImageClassification(options)
-
-
-def _multilabel(options: MultiLabelOptions) -> Task:
-    from tl_vision.task import ImageMultiLabel
-
-    return ImageMultiLabel(options)
-
-
-def _regression(options: RegressionOptions) -> Task:
-    from tl_vision.task import ImageRegression
-
-    return ImageRegression(options)
+    picture = decoded(source)
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    return png.getvalue()
 
 
 def _network(name: str, options: NetworkOptions, saved: Path | None) -> Backbone:

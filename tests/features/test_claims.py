@@ -11,12 +11,14 @@ import pytest
 from tlcore.features.claims import claimed
 
 WORKER = """
-import sys, time
+import errno, fcntl, sys, time
 from pathlib import Path
 from tlcore.features import claims
 folder, locks = Path(sys.argv[1]), sys.argv[2]
-if locks == "none":
-    claims._lock = lambda handle, wait=True: True
+def refuse(handle, flags):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+if locks != "real":
+    fcntl.flock = {"none": lambda handle, flags: None, "refused": refuse}[locks]
 keys = {n.to_bytes(32, "big") for n in range(50)}
 computed = 0
 while missing := {key for key in keys if not (folder / key.hex()).exists()}:
@@ -44,20 +46,19 @@ def test_eight_processes_compute_each_state_once(tmp_path):
     assert not list((tmp_path / "claims").glob("*.claim"))
 
 
-def test_where_locks_do_nothing_everything_is_computed_all_the_same(tmp_path):
-    workers = [started(tmp_path, "none") for _ in range(4)]
+@pytest.mark.parametrize("locks", ["none", "refused"])
+def test_where_locks_do_nothing_everything_is_computed_all_the_same(tmp_path, locks):
+    workers = [started(tmp_path, locks) for _ in range(4)]
     assert sum(int(worker.communicate(timeout=60)[0]) for worker in workers) >= 50
+    assert not list((tmp_path / "claims").glob("*.claim"))
     assert all((tmp_path / n.to_bytes(32, "big").hex()).exists() for n in range(50))
 
 
-def test_a_claim_that_another_run_removed_hinders_nobody(tmp_path, monkeypatch):
-    def removed(name, path):
-        os.unlink(name)
-        raise FileNotFoundError(name)
-
-    monkeypatch.setattr(os, "rename", removed)
+def test_a_claim_that_another_run_removed_hinders_nobody(tmp_path):
     with claimed(tmp_path, {bytes(32)}) as (mine, _):
         assert mine == {bytes(32)}
+        [claim] = tmp_path.glob("*.claim")
+        claim.unlink()
 
 
 def test_what_a_killed_process_claimed_is_taken_over_at_once(tmp_path):
@@ -76,6 +77,7 @@ def test_what_a_killed_process_claimed_is_taken_over_at_once(tmp_path):
         assert not others
     assert time.monotonic() - began < 2
     worker.wait()
+    assert not list(tmp_path.glob("*.claim"))
 
 
 def test_claims_that_do_not_overlap_do_not_wait(tmp_path):
@@ -98,10 +100,10 @@ def test_where_nothing_can_be_written_all_is_computed_here(tmp_path):
 
 
 def test_a_disk_that_is_full_leaves_no_claim_behind(tmp_path, monkeypatch):
-    def full(handle, content):
+    def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.write", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with claimed(tmp_path, {bytes(32)}) as (mine, others):
         assert (mine, others) == ({bytes(32)}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]

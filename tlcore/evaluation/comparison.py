@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import DataError, UsageError
 from tlcore.evaluation.stored import StoredRun
+from tlcore.mappings import flatten
 from tlcore.randomness import derived_seed
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def compared(runs: Sequence[StoredRun], *, shared: bool = False) -> Comparison:
 
 def recipe_differences(runs: Sequence[StoredRun]) -> dict[str, list[Any]]:
     """Return each key of the recipes that is not the same in all runs, with its value in each."""
-    flat = [_flat(run.recipe) for run in runs]
+    flat = [flatten(run.recipe) for run in runs]
     keys = list(dict.fromkeys(key for one in flat for key in one))
     found = {key: [one.get(key) for one in flat] for key in keys}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
@@ -227,10 +228,3 @@ def _macro_f1_of_sets(truth: Any, guesses: Any) -> float:
 
     hits = (truth & guesses).sum(axis=0).astype(float)
     return from_confusion(hits, truth.sum(axis=0).astype(float), guesses.sum(axis=0).astype(float)).macro_f1()
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in section.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return found

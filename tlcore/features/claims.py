@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import tempfile
+import uuid
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-__all__ = ["Claim", "claimed", "held"]
+from filelock import FileLock, Timeout
+
+__all__ = ["Claim", "claimed"]
 
 SUFFIX = ".claim"
 KEY_BYTES = 32
+_lock = partial(FileLock, poll_interval=0.01, fallback_to_soft=False)  # a soft lock would outlive a killed process
 
 
 @dataclass(frozen=True)
@@ -32,101 +35,51 @@ class Claim:
 
     def wait(self) -> None:
         """Return when the owner is done or dead."""
-        with contextlib.suppress(OSError):
-            handle = os.open(self.path, os.O_RDONLY)
-            try:
-                _lock(handle)
-            finally:
-                os.close(handle)
-
-
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that stays where it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _lock(handle)
-        yield
-    finally:
-        os.close(handle)
+        with contextlib.suppress(OSError), _lock(self.path):
+            self.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
     """Claim what nobody else computes at the moment; yield that, and the claims of others that overlap.
 
-    Where nothing can be written, nothing is claimed, and all of it is to be computed here.
+    Where nothing can be written or locked, nothing is claimed, and all of it is to be computed here.
     """
-    try:
-        mine, others, path, handle = _claim(folder, wanted)
-    except OSError:  # a full disk, or a folder that is only read
-        yield wanted, []
-        return
-    try:
-        yield mine, others
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _claim(folder: Path, wanted: AbstractSet[bytes]) -> tuple[AbstractSet[bytes], list[Claim], Path, int]:
-    """Return what is claimed now, the claims of others, and this one's file, open and locked.
-
-    Raises:
-        OSError: it cannot be written; nothing is left of it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / "lock"):
-        others = [claim for claim in _living(folder) if not claim.keys.isdisjoint(wanted)]
-        mine = wanted - set().union(*(claim.keys for claim in others)) if others else wanted
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=SUFFIX)
-        path = Path(name).with_name(Path(name).name.removeprefix("."))
+    with contextlib.ExitStack() as held:
         try:
-            _lock(handle)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            with os.fdopen(os.dup(handle), "wb") as file:
-                file.write(b"".join(sorted(mine)))
-            with contextlib.suppress(FileNotFoundError):  # where locks do nothing, another run took it for a dead one's
-                os.rename(name, path)
-        except OSError:
-            os.close(handle)
-            Path(name).unlink(missing_ok=True)
-            raise
-    return mine, others, path, handle
+            mine, others = _claim(folder, wanted, held)
+        except OSError:  # a full disk, a folder that is only read, or a disk without locks
+            mine, others = wanted, []
+        yield mine, others
+
+
+def _claim(
+    folder: Path, wanted: AbstractSet[bytes], held: contextlib.ExitStack
+) -> tuple[AbstractSet[bytes], list[Claim]]:
+    """Return what is claimed now and the claims of others; ``held`` keeps the claim until it is closed."""
+    with _lock(folder / "lock"):
+        others = [claim for claim in _living(folder) if not claim.keys.isdisjoint(wanted)]
+        mine = wanted - frozenset().union(*(claim.keys for claim in others))
+        path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
+        held.enter_context(_lock(path))
+        held.callback(path.unlink, missing_ok=True)
+        owner = f"process {os.getpid()} on {socket.gethostname()}\n"
+        path.write_bytes(owner.encode() + b"".join(sorted(mine)))
+    return mine, others
 
 
 def _living(folder: Path) -> Iterator[Claim]:
     """Yield the claims whose owner lives, and remove the others."""
     for path in folder.glob(f"*{SUFFIX}"):
-        try:
-            handle = os.open(path, os.O_RDWR)
-        except OSError:
-            continue
-        try:
-            if _lock(handle, wait=False):
-                path.unlink(missing_ok=True)
-                continue
-            owner, _, keys = path.read_bytes().partition(b"\n")
-        except OSError:
-            continue
-        finally:
-            os.close(handle)
-        parts = range(0, len(keys), KEY_BYTES)
-        yield Claim(path, owner.decode("utf-8", "replace"), frozenset(keys[n : n + KEY_BYTES] for n in parts))
+        with contextlib.suppress(OSError):
+            try:
+                with _lock(path, blocking=False):
+                    path.unlink(missing_ok=True)
+            except Timeout:
+                yield _read(path)
 
 
-def _lock(handle: int, *, wait: bool = True) -> bool:
-    """Lock a file; return whether it is ours. A system or a disk without locks gives every lock."""
-    try:
-        import fcntl
-    except ImportError:  # not a Unix
-        return True
-    flags: Any = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-    try:
-        fcntl.flock(handle, flags)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+def _read(path: Path) -> Claim:
+    owner, _, keys = path.read_bytes().partition(b"\n")
+    parts = range(0, len(keys), KEY_BYTES)
+    return Claim(path, owner.decode("utf-8", "replace"), frozenset(keys[n : n + KEY_BYTES] for n in parts))

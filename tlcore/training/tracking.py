@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tlcore.mappings import flatten
+
 __all__ = ["Trackers"]
 
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
@@ -52,7 +54,9 @@ class Trackers:
         }
         tracker = kinds[name]()
         tracker.start()
-        tracker.store_init_configuration(_flat(recipe))
+        plain = (int, float, str)  # what trackers take
+        values = {key: value if isinstance(value, plain) else str(value) for key, value in flatten(recipe).items()}
+        tracker.store_init_configuration(values)
         self._running[name] = tracker
 
     def _guarded(self, name: str, call: Callable[[], Any]) -> None:
@@ -65,14 +69,3 @@ class Trackers:
     def _mute(self, name: str, reason: str) -> None:
         self._running.pop(name, None)
         self._warn(f"the tracker {name} is muted: {reason}")
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a recipe as one level of keys with dots, as trackers want it."""
-    found: dict[str, Any] = {}
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value if isinstance(value, (int, float, str)) else str(value)
-    return found
