@@ -48,7 +48,7 @@ def _features(examples: list[Any]) -> Any:
 
     from tl_vision import VGG16Options
     from tl_vision.network import PictureNetwork
-    from tlcore.features.frozen import FEATURES, FrozenPart, Wanted
+    from tlcore.features.extractor import FEATURES, FrozenPart, Wanted
     from tlcore.training.device import accelerator_for
 
     backbone = PictureNetwork("vgg16", VGG16Options(), None)

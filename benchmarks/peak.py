@@ -74,7 +74,7 @@ def _tlcore() -> Callable[[], Any]:
     from tl_vision import VGG16Options
     from tl_vision.network import PictureNetwork
     from tlcore import Example
-    from tlcore.features.frozen import FrozenPart, Row, Wanted
+    from tlcore.features.extractor import FrozenPart, Row, Wanted
     from tlcore.training.device import accelerator_for
 
     backbone = PictureNetwork("vgg16", VGG16Options(), None)

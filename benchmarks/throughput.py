@@ -69,7 +69,7 @@ def _bare(picture: Path, device: str, precision: str) -> float:
     import torch
 
     from tlcore import Example
-    from tlcore.features.frozen import lower_part
+    from tlcore.features.extractor import lower_part
 
     backbone = _backbone()
     number_format = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
@@ -88,8 +88,8 @@ def _bare(picture: Path, device: str, precision: str) -> float:
 
 
 def _backbone() -> Backbone:
-    from tlcore.plugins import PluginHost
-    from tlcore.registry import Registry
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
 
     spec = Registry(PluginHost()).find("backbone", "resnet18").spec
     backbone: Backbone = spec.build(spec.options(weights="random"), None)

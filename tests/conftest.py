@@ -83,7 +83,7 @@ class Site:
 
     def host(self, **settings):
         """Return a host of what is installed here and nowhere else."""
-        from tlcore.plugins import PluginHost
+        from tlcore.plugins.host import PluginHost
 
         return PluginHost(
             [

@@ -12,7 +12,7 @@ import torch
 
 import tlcore
 from tl_text.checkpoint import write_tiny
-from tlcore.weights import file_digest
+from tlcore.files.digests import file_digest
 
 __all__ = [
     "MEGABYTES", "Place", "Planted", "Zoo", "changed_json", "made_good", "of_bert", "of_resnet", "on_data", "predicted",

@@ -163,7 +163,7 @@ def _run(place: Path, out: Path, rank: int) -> int:
     import torch
 
     import tlcore
-    from tlcore.training.steps import Stepper
+    from tlcore.training.step import Stepper
 
     torch.set_num_threads(1)
     os.environ["TL_CACHE"] = str(out.with_name(f"{out.name}-cache"))
@@ -312,7 +312,7 @@ def main() -> int:
     import peft  # noqa: F401
     import torchvision.transforms.v2  # noqa: F401
 
-    import tlcore.running  # noqa: F401
+    import tlcore.runs.run  # noqa: F401
 
     wrong = 0
     for case in words.cases:

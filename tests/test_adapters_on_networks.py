@@ -68,9 +68,9 @@ def test_a_saved_model_says_what_the_run_scored(data, tmp_path, network, adapter
 
 
 def examples(section):
-    from tlcore.plugins import PluginHost
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
     from tlcore.recipe import read_data_section
-    from tlcore.registry import Registry
 
     chosen = read_data_section(section, Registry(PluginHost(environ={"TL_PLUGINS": ""})))
     return chosen.source.spec.build(chosen.source.options).examples()

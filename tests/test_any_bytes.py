@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlcore.errors import TLError, WeightsError
-from tlcore.evaluation.stored import StoredRun, stored_runs
+from tlcore.evaluation.finished_runs import StoredRun, stored_runs
 from tlcore.features.shards import DamagedShard, ShardWriter, open_shard, shard_keys
-from tlcore.foreign_files import read_object
-from tlcore.publishing import publish_folder, verify_folder
+from tlcore.files.atomic import publish_folder, verify_folder
+from tlcore.files.tensors import write_tensors
+from tlcore.files.untrusted import read_object
+from tlcore.runs.state import begun_with, finished_epochs
 from tlcore.training.checkpoints import Checkpoints
-from tlcore.unfinished import begun_with, finished_epochs
-from tlcore.weight_lock import read_lock
-from tlcore.weights import read_tensors, write_tensors
+from tlcore.weights.loading import read_tensors
+from tlcore.weights.lock import read_lock
 
 FEW, MANY = 60, 4000
 VALUES = st.recursive(

@@ -13,9 +13,9 @@ from PIL import Image
 
 import tlcore
 from tlcore.errors import TLError
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import SCHEDULERS, parse_recipe, plain
-from tlcore.registry import Registry
 
 WORDS = ["a", "the", "good", "not", "film", "is", "one", "at", "all"]
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import tlcore
 from tlcore.cli import app
-from tlcore.plugins import PluginHost
-from tlcore.registry import Registry
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 
 PICTURES = """
 task: image-classification

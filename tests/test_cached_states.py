@@ -11,12 +11,12 @@ from tl_text.checkpoint import opened, write_tiny
 from tl_vision import ResNetOptions, VGG16Options
 from tl_vision.network import PictureNetwork
 from tlcore import Example, Plan
-from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Below, Storing, first_pass
+from tlcore.data.digests import content_digest
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Below, Storing, first_pass
 from tlcore.features.readers import Identities
 from tlcore.training.device import accelerator_for
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 # Gradients in bf16 differ by a few percent whenever batch shapes do: a maximum or a zero changes its place.

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-import tlcore.first_passes
+import tlcore.runs.precompute
 from tlcore import Example
 from tlcore.contracts import SPLITS
-from tlcore.data.examples import Dataset
-from tlcore.data.identity import content_digest
-from tlcore.features.survival import centred_cosine
-from tlcore.first_passes import FirstPasses
+from tlcore.data.dataset import Dataset
+from tlcore.data.digests import content_digest
+from tlcore.features.half_precision import centred_cosine
 from tlcore.recipe import Choice, DataSection, Recipe
+from tlcore.runs.precompute import FirstPasses
 from tlcore.training.device import accelerator_for, precision_of
 
 
@@ -67,7 +67,7 @@ def passes(backbone, tmp_path, count=30):
 
 @pytest.fixture(autouse=True)
 def _a_device_with_bf16(monkeypatch):
-    monkeypatch.setattr(tlcore.first_passes, "half_format", lambda device: "bf16")
+    monkeypatch.setattr(tlcore.runs.precompute, "half_format", lambda device: "bf16")
 
 
 @pytest.mark.parametrize(("offset", "precision"), [(0.0, "bf16"), (3000.0, "fp32")])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlcore.plugins import PluginHost
-from tlcore.registry import KINDS, Registry
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import KINDS, Registry
 from tlcore.testing import check_light_import, check_offer
 
 HOST = PluginHost(environ={"TL_PLUGINS": ""})

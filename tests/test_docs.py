@@ -77,7 +77,7 @@ def prepare(folder):
     save_file(resnet18().state_dict(), folder / "mine.safetensors")
     torch.save(resnet18().state_dict(), folder / "resnet18.pth")
     from tl_text.checkpoint import write_tiny
-    from tlcore.weights import file_digest
+    from tlcore.files.digests import file_digest
 
     write_tiny(folder / "my-bert")
     digest = file_digest(folder / "resnet18.pth")
@@ -168,9 +168,9 @@ def test_what_the_pages_say_of_a_recipe_is_said_of_one_that_exists():
 
 
 def test_keys_in_the_pages_are_keys_of_the_recipe():
-    from tlcore.plugins import PluginHost
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
     from tlcore.recipe import recipe_schema
-    from tlcore.registry import Registry
 
     known = json.dumps(recipe_schema(Registry(PluginHost(environ={"TL_PLUGINS": ""}))))
     for page in PAGES:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tlcore
-from tlcore.floors import FLOORS, require_floors
+from tlcore.minimum_versions import FLOORS, require_floors
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,15 +16,15 @@ from tl_text.checkpoint import opened, write_tiny
 from tl_vision import ResNetOptions
 from tl_vision.network import PictureNetwork
 from tlcore import Classification, Example
-from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Storing, first_pass
+from tlcore.data.digests import content_digest
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Storing, first_pass
 from tlcore.features.readers import Identities
 from tlcore.recipe import TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 
 ADAPTERS = {
     "features": ("feature-extraction", FeatureExtractionOptions(dropout=0.3)),

@@ -74,7 +74,7 @@ def failure_of(recipe, out):
     "rooms", [range(2, 46, 9), pytest.param(range(1, 80), marks=pytest.mark.long)], ids=["some", "all"]
 )
 def test_a_run_on_a_full_disk_ends_with_numbers_and_goes_on_from_there(small, recipe, tmp_path, monkeypatch, rooms):
-    monkeypatch.setattr("tlcore.run_size.SPARE", 0)  # another process fills it after that look
+    monkeypatch.setattr("tlcore.runs.disk_estimate.SPARE", 0)  # another process fills it after that look
     unbroken = tlcore.run(recipe, out=tmp_path / "unbroken", warn=quiet).folder
     ends = set()
     for number in [*rooms, 6000]:  # 6000 pages hold everything but the model
@@ -100,7 +100,7 @@ def test_a_run_on_a_full_disk_ends_with_numbers_and_goes_on_from_there(small, re
 
 def test_a_store_on_a_full_disk_is_left_as_it_was(small, recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("TL_CACHE", str(small / "cache"))
-    monkeypatch.setattr("tlcore.features.first_pass.FREE_SHARE", 1e9)  # another process fills it after that look
+    monkeypatch.setattr("tlcore.features.precompute.FREE_SHARE", 1e9)  # another process fills it after that look
     for number in (6, 12, 20):
         fill(small, number * PAGE)
         with pytest.raises(ResourceError) as caught:

@@ -13,7 +13,7 @@ import pytest
 
 import tlcore
 from tlcore import contracts, errors, hookspecs, specs, testing
-from tlcore.plugins import HOOK_NAMES
+from tlcore.plugins.host import HOOK_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")
@@ -99,7 +99,7 @@ def test_every_public_name_in_the_guide_exists():
 
 
 def test_the_guide_names_every_setting_of_the_environment():
-    source = (ROOT / "tlcore" / "plugins.py").read_text("utf-8")
+    source = (ROOT / "tlcore" / "plugins" / "host.py").read_text("utf-8")
     assert set(re.findall(r"TL_[A-Z_]+", GUIDE)) == set(re.findall(r"TL_[A-Z_]+", source))
 
 

@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 import tlcore
 from tl_text.tokenizing import read_tokenizer
-from tlcore.stopping import Stopping
+from tlcore.runs.signals import Stopping
 
 ZOO = Zoo()
 hostile = ZOO.hostile

@@ -12,17 +12,17 @@ from PIL import Image
 from tl_text.checkpoint import write_tiny
 from tl_vision.architectures import ARCHITECTURES
 from tlcore import Classification, Example
-from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Storing, first_pass
+from tlcore.data.digests import content_digest
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Storing, first_pass
 from tlcore.features.readers import Identities
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import TrainSection
-from tlcore.registry import Registry
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 BACKBONES = [offer.name for offer in REGISTRY.offers("backbone")]

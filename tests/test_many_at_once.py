@@ -19,7 +19,7 @@ SERVER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import accelerate, torch, torchvision.transforms.v2, sklearn.metrics
-import tl_adapters.lines, tl_report, tl_vision.network, tlcore.running
+import tl_adapters.lines, tl_report, tl_vision.network, tlcore.runs.run
 from tlcore.features.cache import evict, store_root
 
 place, kind, runs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

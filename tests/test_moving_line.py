@@ -8,7 +8,7 @@ from torch import nn
 
 import tlcore
 from tlcore import Injection, Phase, Plan
-from tlcore.moving_line import EarlyLine, early_line
+from tlcore.features.freeze_point import EarlyLine, early_line
 
 STAGES = ("one", "two", "three", "four")
 HEAD_FIRST = (Phase(0, 4), Phase(3, 1))

@@ -12,8 +12,8 @@ from tl_data import FolderOptions
 from tl_data.folder import FolderSource
 from tlcore import Example, PluginError, Table, WeightsError
 from tlcore.cli import main
-from tlcore.publishing import MANIFEST, publish_folder, verify_folder
-from tlcore.run_folder import RunFolder
+from tlcore.files.atomic import MANIFEST, publish_folder, verify_folder
+from tlcore.files.run_folder import RunFolder
 
 OUTSIDE = [
     "../x", "../../x", "a/../../x", "/x", "//host/x", "..", ".", "", "a\0b", "..\\x", "C:\\x", "~/x", "a/b", "%2e%2e/x",

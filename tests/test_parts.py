@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from tlcore import Injection, Plan, UsageError
-from tlcore.parts import _require_apart
+from tlcore.runs.components import _require_apart
 
 
 class Tied:

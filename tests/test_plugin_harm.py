@@ -58,7 +58,7 @@ def test_a_crash_at_import_names_the_file(site):
 
 
 def test_a_slow_import_names_the_file_and_is_waited_for(site, capfd, monkeypatch):
-    monkeypatch.setattr("tlcore.plugins.SLOW_IMPORT", 0.2)
+    monkeypatch.setattr("tlcore.plugins.host.SLOW_IMPORT", 0.2)
     site.install(
         "bad-package", {"bad": "bad_module"}, bad_module="import time; time.sleep(1)" + GOOD.format(name="bad")
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import tlcore
-from tlcore.plugins import PluginHost
-from tlcore.registry import Registry
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 
 GOOD = """
 import tlcore

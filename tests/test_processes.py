@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tlcore import UsageError
-from tlcore.processes import patience, require_all
+from tlcore.distributed.process_group import patience, require_all
 
 RECIPE = {
     "task": "image-classification",

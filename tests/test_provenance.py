@@ -1,8 +1,8 @@
 """What a run's manifest counts."""
 
 from tlcore import Example
-from tlcore.data.examples import Dataset
-from tlcore.provenance import class_counts
+from tlcore.data.dataset import Dataset
+from tlcore.runs.provenance import class_counts
 
 
 def dataset(labels):

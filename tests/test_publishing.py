@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tlcore import WeightsError
-from tlcore.publishing import publish_file, publish_folder, verify_folder
+from tlcore.files.atomic import publish_file, publish_folder, verify_folder
 
 
 def fill(folder):

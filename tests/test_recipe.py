@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import tlcore
 from tlcore import PluginError, RecipeError, UsageError
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import Recipe, parse_recipe, plain, read_recipe, recipe_yaml
-from tlcore.registry import Registry
 
 GOOD = """\
 task: sound-classification

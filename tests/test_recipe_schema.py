@@ -10,9 +10,9 @@ from test_recipe import GOOD, make_registry, plugin, read, spec
 
 import tlcore
 from tlcore.cli import main
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import plain, read_recipe, recipe_reference, recipe_schema
-from tlcore.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tl_text.checkpoint import write_tiny
 from tlcore import DataError, TLError
 from tlcore.cli import main
-from tlcore.publishing import publish_file
+from tlcore.files.atomic import publish_file
 from tlcore.redaction import looks_secret, redacted
 
 HELD = {

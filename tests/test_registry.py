@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 
 import tlcore
-from tlcore.plugins import BUILTIN_DISTRIBUTION, PluginHost
-from tlcore.registry import KINDS, Registry
+from tlcore.plugins.host import BUILTIN_DISTRIBUTION, PluginHost
+from tlcore.plugins.registry import KINDS, Registry
 
 
 class Declared:

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tlcore.run_folder import RunFolder, open_to_others
+from tlcore.files.run_folder import RunFolder, open_to_others
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from PIL import Image
 
 import tlcore
 from tl_text.checkpoint import write_tiny
-from tlcore.features.first_pass import _Pass
-from tlcore.run_size import RunSize
+from tlcore.features.precompute import _Pass
+from tlcore.runs.disk_estimate import RunSize
 from tlcore.training import checkpoints
 
 PICTURES = {"task": "image-classification", "data": {"source": "folder", "path": "photos"}}

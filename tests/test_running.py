@@ -13,8 +13,8 @@ import yaml
 from pyarrow import parquet
 
 import tlcore
-from tlcore.plugins import PluginHost
-from tlcore.registry import Registry
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 
 OUTSIDE = Path(__file__).parent / "outside" / "src"
 

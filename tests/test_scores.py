@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tlcore.scores import Ranking, calibration
+from tlcore.tasks.metrics import Ranking, calibration
 
 
 @settings(max_examples=1000, deadline=None)

@@ -13,7 +13,7 @@ import tlcore
 from tl_text.checkpoint import write_tiny
 from tl_vision import preparation
 from tlcore import WeightsError
-from tlcore.publishing import publish_folder, verify_folder
+from tlcore.files.atomic import publish_folder, verify_folder
 
 TRAIN = {"train": {"epochs": 2}, "evaluate": {"resamples": 0, "probe": False, "report": "none"}, "seed": 1}
 
@@ -196,9 +196,9 @@ def test_a_damaged_record_is_refused(pictures, tmp_path, recorded):
 def test_a_backbone_whose_samples_cannot_be_read_leaves_a_model_with_a_note(pictures, tmp_path):
     from dataclasses import replace
 
-    from tlcore.plugins import PluginHost
-    from tlcore.registry import Registry
-    from tlcore.self_test import record_self_test
+    from tlcore.model.self_test import record_self_test
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
 
     spec = Registry(PluginHost()).find("backbone", "resnet18").spec
     model = tlcore.load(pictures)

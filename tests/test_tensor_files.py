@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tlcore import WeightsError
-from tlcore.weights import (
-    read_tensors,
-)
+from tlcore.weights.loading import read_tensors
 
 
 class Planted:

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 import tlcore
-import tlcore.running
+import tlcore.runs.run
 from tlcore.errors import Interrupted, UsageError, WeightsError
-from tlcore.reproduction import reproduce
-from tlcore.stopping import Stopping
-from tlcore.unfinished import differences, finished_epochs, owned
+from tlcore.runs.reproduce import reproduce
+from tlcore.runs.signals import Stopping
+from tlcore.runs.state import differences, finished_epochs, owned
 
 RECIPE = {
     "task": "image-classification",
@@ -270,15 +270,15 @@ def test_a_stop_while_a_head_is_solved_or_in_the_last_epoch_is_not_lost(place):
 
 
 def meanwhile(monkeypatch, name, happens):
-    """Let something happen once, when a run first comes to a function of `tlcore.running`."""
-    real, left = getattr(tlcore.running, name), [happens]
+    """Let something happen once, when a run first comes to a function of `tlcore.runs.run`."""
+    real, left = getattr(tlcore.runs.run, name), [happens]
 
     def late(*given):
         while left:
             left.pop()()
         return real(*given)
 
-    monkeypatch.setattr(tlcore.running, name, late)
+    monkeypatch.setattr(tlcore.runs.run, name, late)
 
 
 def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_finished(place, monkeypatch):
@@ -304,7 +304,7 @@ def at_once(place, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(tlcore.running, "about_backbone", killed)
+        patched.setattr(tlcore.runs.run, "about_backbone", killed)
         with pytest.raises(SystemExit):
             tlcore.run("recipe.yaml", out="out", warn=lambda text: None)
     return place / "out"

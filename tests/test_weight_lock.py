@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlcore import RecipeWarning, WeightsError
-from tlcore.weight_lock import lock_beside, lock_of, read_lock, verify_used, write_lock
-from tlcore.weights import FileUse
+from tlcore.weights.lock import lock_beside, lock_of, read_lock, verify_used, write_lock
+from tlcore.weights.sources import FileUse
 
 
 def files(folder, **contents):

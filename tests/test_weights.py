@@ -12,16 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tlcore import WeightsError
-from tlcore.weights import (
-    cache_folder,
-    digest_of_tensors,
-    distribution_file,
-    download,
-    file_digest,
-    hub_file,
-    load_exactly,
-    read_tensors,
-)
+from tlcore.files.digests import digest_of_tensors, file_digest
+from tlcore.files.disk import cache_folder
+from tlcore.weights.loading import load_exactly, read_tensors
+from tlcore.weights.sources import distribution_file, download, hub_file
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
@@ -159,7 +153,7 @@ def test_a_server_that_sends_next_to_nothing_is_not_waited_for(tmp_path, monkeyp
             pytest.fail("this never ends")
 
     monkeypatch.setenv("TL_CACHE", str(tmp_path))
-    monkeypatch.setattr("tlcore.weights.SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr("tlcore.weights.sources.SECONDS_OF_SILENCE", 0.2)
     monkeypatch.setattr("urllib.request.urlopen", lambda *given, **options: Trickling())
     with pytest.raises(WeightsError, match=r"cannot download w\.pth: timed out: \d+ bytes came in"):
         download("https://example.org/w.pth", digest_prefix="00")

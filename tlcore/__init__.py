@@ -25,20 +25,18 @@ _HOMES = {
         "UnreadableError",
         "UsageError", "WeightsError", "nearest",
     ),
-    "tlcore.classification": ("Classification", "ClassificationOptions"),
-    "tlcore.multilabel": ("MultiLabel", "MultiLabelOptions"),
-    "tlcore.regression": ("Regression", "RegressionOptions"),
-    "tlcore.tasks": ("standard_tasks",),
-    "tlcore.artifact": ("Model", "load"),
-    "tlcore.running": ("Result", "resume", "run"),
+    "tlcore.tasks.classification": ("Classification", "ClassificationOptions"),
+    "tlcore.tasks.multilabel": ("MultiLabel", "MultiLabelOptions"),
+    "tlcore.tasks.regression": ("Regression", "RegressionOptions"),
+    "tlcore.tasks.standard": ("standard_tasks",),
+    "tlcore.model.artifact": ("Model", "load"),
+    "tlcore.runs.run": ("Result", "resume", "run"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from tlcore.artifact import Model, load
-    from tlcore.classification import Classification, ClassificationOptions
     from tlcore.contracts import (
         Adapter,
         Backbone,
@@ -74,9 +72,8 @@ if TYPE_CHECKING:
         nearest,
     )
     from tlcore.hookspecs import API_VERSION, hookimpl
-    from tlcore.multilabel import MultiLabel, MultiLabelOptions
-    from tlcore.regression import Regression, RegressionOptions
-    from tlcore.running import Result, resume, run
+    from tlcore.model.artifact import Model, load
+    from tlcore.runs.run import Result, resume, run
     from tlcore.specs import (
         ANY_MODALITY,
         AdapterSpec,
@@ -87,7 +84,10 @@ if TYPE_CHECKING:
         TaskSpec,
         option,
     )
-    from tlcore.tasks import standard_tasks
+    from tlcore.tasks.classification import Classification, ClassificationOptions
+    from tlcore.tasks.multilabel import MultiLabel, MultiLabelOptions
+    from tlcore.tasks.regression import Regression, RegressionOptions
+    from tlcore.tasks.standard import standard_tasks
 
 
 def __getattr__(name: str) -> Any:

@@ -14,9 +14,11 @@ from tl_vision import original_vgg16
 from tl_vision.architectures import ARCHITECTURES, weight_files
 from tl_vision.stages import CLASSIFIERS, expected_tensors
 from tlcore import UsageError, WeightsError, nearest
-from tlcore.foreign_files import read_object
-from tlcore.publishing import verify_folder
-from tlcore.weights import digest_of_tensors, download, file_digest, read_tensors
+from tlcore.files.atomic import verify_folder
+from tlcore.files.digests import digest_of_tensors, file_digest
+from tlcore.files.untrusted import read_object
+from tlcore.weights.loading import read_tensors
+from tlcore.weights.sources import download
 
 __all__ = ["KEPT", "Pretrained", "found", "kept_by"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tl_text.checkpoint import write_tiny
 from tlcore.cli import main
-from tlcore.run_folder import FORMULA_STARTS
+from tlcore.files.run_folder import FORMULA_STARTS
 
 PAYLOADS = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "javascript:alert(1)",

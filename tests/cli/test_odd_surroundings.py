@@ -57,7 +57,7 @@ def test_more_processes_than_the_machine_bears_are_not_started(tl, monkeypatch, 
     def started(*words, **given):
         pytest.fail("a process was started")
 
-    monkeypatch.setattr("tlcore.cli.launching.subprocess.Popen", started)
+    monkeypatch.setattr("tlcore.distributed.launcher.subprocess.Popen", started)
     done = tl("run", "recipe.yaml", "--processes", processes)
     assert done.exit_code == 2
     assert f"--processes is {processes}" in done.stderr

@@ -11,9 +11,9 @@ from PIL import Image
 import tlcore
 from tl_text.checkpoint import write_tiny
 from tlcore.cli import main
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import read_recipe
-from tlcore.registry import Registry
 
 
 @pytest.fixture

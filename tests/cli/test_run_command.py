@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tlcore.cli import app
-from tlcore.training.network import Standardise, Upper
+from tlcore.training.model import Standardise, Upper
 
 SOURCE = Path(__file__).parents[1] / "outside" / "src"
 

@@ -15,7 +15,8 @@ from torchvision.models import resnet18
 
 from tl_text.checkpoint import write_tiny
 from tlcore.cli import main
-from tlcore.weights import cache_folder, file_digest
+from tlcore.files.digests import file_digest
+from tlcore.files.disk import cache_folder
 
 
 @pytest.fixture

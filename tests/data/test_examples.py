@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tlcore import DataError, Example, Problem
-from tlcore.data.examples import are_quantities, require_few_problems, split_examples
+from tlcore.data.dataset import are_quantities, require_few_problems, split_examples
 
 SHARES = {"validation": 0.2, "test": 0.2}
 

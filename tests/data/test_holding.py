@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlcore import Example
-from tlcore.data.holding import Digests, held, place
+from tlcore.data.compact import Digests, held, place
 
 
 @pytest.mark.parametrize(

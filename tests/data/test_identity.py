@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlcore import UnreadableError
-from tlcore.data.identity import content_digest
+from tlcore.data.digests import content_digest
 
 
 def test_a_file_is_its_bytes_whatever_its_name(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlcore import DataError, Example
-from tlcore.data.splitting import canonical_split, drawn_splits
+from tlcore.data.splits import canonical_split, drawn_splits
 
 SHARES = {"validation": 0.15, "test": 0.15}
 

@@ -9,9 +9,9 @@ from safetensors.torch import save
 from torch import nn
 
 from tlcore import Example, NumericError, PluginError, ResourceError, UnreadableError
-from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Storing, first_pass
+from tlcore.data.digests import content_digest
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Storing, first_pass
 from tlcore.features.readers import Identities
 from tlcore.training.device import accelerator_for
 
@@ -173,7 +173,7 @@ def test_a_damaged_shard_is_never_used_and_computed_again(tmp_path, damage):
 
 
 def test_a_state_too_many_for_the_disk_is_not_stored_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlcore.features.first_pass.free_bytes", lambda folder: 100)
+    monkeypatch.setattr("tlcore.features.precompute.free_bytes", lambda folder: 100)
     found = passed(Numbers(), 1, numbers(40), tmp_path / "auto")
     assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -199,8 +199,8 @@ def test_a_strangers_file_under_a_right_name_is_no_shard(tmp_path):
 
 @pytest.mark.parametrize(("speed", "stored"), [(1e12, True), (1.0, False)])
 def test_storing_pays_where_the_disk_is_faster_than_the_network(tmp_path, monkeypatch, speed, stored):
-    monkeypatch.setattr("tlcore.features.first_pass.SLOW_DISK", 1e-9)  # so that the disk is measured
-    monkeypatch.setattr("tlcore.features.first_pass._written_per_second", lambda folder: speed)
+    monkeypatch.setattr("tlcore.features.precompute.SLOW_DISK", 1e-9)  # so that the disk is measured
+    monkeypatch.setattr("tlcore.features.precompute._written_per_second", lambda folder: speed)
     found = passed(Numbers(), 1, numbers(200), tmp_path)
     assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
     assert bool(list(tmp_path.rglob("*.safetensors"))) == stored

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore.features import gathering
-from tlcore.features.gathering import Gathered
+from tlcore.features import row_cache as gathering
+from tlcore.features.row_cache import Gathered
 
 VALUES = torch.arange(40.0).view(20, 2)
 ROWS = {f"e{n}": n for n in range(20)}

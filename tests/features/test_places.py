@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore.features.places import Places
+from tlcore.features.key_index import Places
 
 KEYS = st.binary(min_size=32, max_size=32) | st.integers(0, 255).map(lambda n: bytes(31) + bytes([n]))
 KEYS |= st.integers(0, 255).map(lambda n: bytes([n]) + bytes(31))  # which end in zeros

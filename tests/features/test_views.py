@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tlcore import Example, UnreadableError
-from tlcore.data.identity import content_digest
-from tlcore.features.first_pass import Storing, first_pass
+from tlcore.data.digests import content_digest
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Storing, first_pass
 from tlcore.features.readers import Identities, Views
 from tlcore.training.device import accelerator_for
 

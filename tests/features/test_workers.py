@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 import tlcore
 from tl_vision.network import PictureNetwork
 from tlcore.errors import DataError, ResourceError
-from tlcore.features.frozen import Wanted, prepared
+from tlcore.features.extractor import Wanted, prepared
 from tlcore.features.readers import FreshStates, Views, reading_ahead
 from tlcore.features.workers import Ahead, named_deaths, preparing_threads, worker_count
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import read_recipe
-from tlcore.registry import Registry
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlcore.errors import PluginError, RecipeError
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import parse_recipe, read_recipe, recipe_yaml
-from tlcore.registry import Registry
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))

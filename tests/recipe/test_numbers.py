@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tlcore.errors import RecipeFault
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import KINDS, Registry
 from tlcore.recipe.choices import OWN_CHOICES, available
 from tlcore.recipe.document import Section, parse_document
 from tlcore.recipe.keys import Key, keys_of, members_of, with_nested
 from tlcore.recipe.sections import PLAIN_SECTIONS, DataSection, HoldoutSection, Recipe
 from tlcore.recipe.values import WRONG, read_keys
-from tlcore.registry import KINDS, Registry
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 NOT_NUMBERS = [".nan", "nan", "NaN", ".inf", "-.inf", "inf", "1e999", "-1e999", "true", "yes", "012", "1_000", "1:30"]

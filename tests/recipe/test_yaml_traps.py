@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from tlcore.errors import RecipeError, TLError, UsageError
-from tlcore.plugins import PluginHost
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 from tlcore.recipe import read_recipe
-from tlcore.registry import Registry
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 RECIPE = """\

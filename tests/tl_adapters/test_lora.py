@@ -7,7 +7,7 @@ from torch import nn
 from tl_adapters import LoRAOptions
 from tl_adapters.lora import LoRA
 from tlcore import UsageError
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 
 pytest.importorskip("peft")
 

@@ -14,7 +14,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from tl_data import HubOptions
 from tl_data.hub import HubSource
 from tlcore import DataError, Example, Problem, ResourceError, UsageError, WeightsError
-from tlcore.data.examples import split_examples
+from tlcore.data.dataset import split_examples
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"]), "lang": Value("string")})
 

@@ -6,7 +6,7 @@ from odd_tables import odd_tables
 from tl_data import TableOptions
 from tl_data.table import TableSource
 from tlcore import Example, TLError
-from tlcore.data.examples import split_examples
+from tlcore.data.dataset import split_examples
 
 CASES = list(odd_tables())
 

@@ -8,7 +8,8 @@ from tl_text import BertOptions, MiniLMOptions
 from tl_text.bert import Bert
 from tl_text.checkpoint import kept, minilm, opened
 from tlcore import Example, UnreadableError, UsageError
-from tlcore.weights import digest_of_tensors, distribution_file
+from tlcore.files.digests import digest_of_tensors
+from tlcore.weights.sources import distribution_file
 
 TEXTS = [
     "a good film", "not good at all, is it?", "Über die Wörter hinweg, größer als Straße", "🚗 fährt 🏠!", "one",

@@ -14,7 +14,7 @@ from tl_vision.architectures import ARCHITECTURES, weight_files
 from tl_vision.network import PictureNetwork
 from tl_vision.stages import expected_tensors
 from tlcore import UsageError, WeightsError
-from tlcore.weights import digest_of_tensors
+from tlcore.files.digests import digest_of_tensors
 
 SIDE = 64
 SPECS = {spec.name: spec for spec in tl_vision.tl_backbones()}

@@ -13,8 +13,8 @@ from tl_vision.architectures import WeightFile
 from tl_vision.network import PictureNetwork
 from tl_vision.stages import CLASSIFIERS, expected_tensors
 from tlcore import RecipeWarning, UsageError, WeightsError
-from tlcore.publishing import publish_folder
-from tlcore.weights import file_digest
+from tlcore.files.atomic import publish_folder
+from tlcore.files.digests import file_digest
 
 SIDE = 32
 SPECS = {spec.name: spec for spec in tl_vision.tl_backbones()}

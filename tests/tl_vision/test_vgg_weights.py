@@ -12,7 +12,8 @@ from tl_vision import architectures, original_vgg16, pretrained
 from tl_vision.pretrained import found
 from tl_vision.stages import expected_tensors
 from tlcore import UsageError, WeightsError
-from tlcore.weights import distribution_file, file_digest
+from tlcore.files.digests import file_digest
+from tlcore.weights.sources import distribution_file
 
 
 @pytest.fixture(scope="module")

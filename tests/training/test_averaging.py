@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlcore.training.averaging import WeightAverage
+from tlcore.training.ema import WeightAverage
 
 
 def test_the_mean_stands_in_for_the_weights_only_for_a_while():

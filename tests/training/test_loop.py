@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
-from tlcore.data.identity import content_digest
+from tlcore.data.digests import content_digest
 from tlcore.errors import Interrupted
-from tlcore.features.first_pass import Storing, first_pass
 from tlcore.features.keys import namespace_of
+from tlcore.features.precompute import Storing, first_pass
 from tlcore.features.readers import FreshStates, HeldStates, Identities
 from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
 from tlcore.training import loop
@@ -23,9 +23,9 @@ from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.head_solver import PENALTIES
 from tlcore.training.loop import Trainer
-from tlcore.training.network import Standardise, Upper
+from tlcore.training.model import Standardise, Upper
 from tlcore.training.optimizers import optimizer_for
-from tlcore.training.standing import Begun
+from tlcore.training.state import Begun
 
 
 class Dense(nn.Module):

@@ -3,7 +3,7 @@
 import pytest
 
 from tlcore import NumericError
-from tlcore.training.lr_range import range_test
+from tlcore.training.lr_finder import range_test
 
 
 def test_the_rate_lies_below_the_edge():

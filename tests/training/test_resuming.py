@@ -13,13 +13,13 @@ from tlcore import Classification, Example, Phase, Plan, UsageError
 from tlcore.errors import Interrupted
 from tlcore.features.readers import FreshStates
 from tlcore.recipe import SGD, Adam, AdamW, Choice, Constant, OneCycle, Plateau, RMSprop, TrainSection
-from tlcore.training import course
+from tlcore.training import progress as course
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 from tlcore.training.schedules import Schedule
-from tlcore.training.standing import Begun, Standing
+from tlcore.training.state import Begun, Standing
 
 
 class Dense(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 
 from tlcore import NumericError
 from tlcore.training.device import accelerator_for
-from tlcore.training.steps import Stepper, training_batches
+from tlcore.training.step import Stepper, training_batches
 
 torch.manual_seed(0)
 INPUTS = {str(n): torch.randn(3) for n in range(32)}

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from tlcore import NumericError
+from tlcore.distributed.team import Team
 from tlcore.errors import TLError
 from tlcore.training.device import accelerator_for
 from tlcore.training.inference import in_batches
-from tlcore.training.steps import Stepper
-from tlcore.training.team import Team
+from tlcore.training.step import Stepper
 
 
 class Table:

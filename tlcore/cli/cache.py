@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from tlcore.features.cache import Entry
-    from tlcore.first_passes import Outlook
+    from tlcore.runs.precompute import Outlook
 
 __all__ = ["app"]
 
@@ -27,8 +27,8 @@ SHOWN_DIGITS = 12
 def list_(json_: Json = False) -> None:
     """List what is stored: network, line, precision, how many states, how large, and when it was last used."""
     from tlcore.cli.layout import columns
-    from tlcore.disk import readable_bytes
     from tlcore.features.cache import entries, limit_bytes, store_root
+    from tlcore.files.disk import readable_bytes
 
     root = store_root()
     found = entries(root)
@@ -67,10 +67,10 @@ def why(
     from tlcore.cli import registry_of
     from tlcore.contracts import SPLITS
     from tlcore.features.cache import store_root
-    from tlcore.first_passes import FirstPasses
     from tlcore.notes import noted, stdout_to_stderr
-    from tlcore.parts import dataset_of, early_line_of, parts_of
     from tlcore.recipe import read_recipe
+    from tlcore.runs.components import dataset_of, early_line_of, parts_of
+    from tlcore.runs.precompute import FirstPasses
     from tlcore.training.device import accelerator_for, half_format
 
     with stdout_to_stderr(), noted([]):
@@ -129,9 +129,9 @@ def prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
 ) -> None:
     """Remove stored states: beyond the limit, or as the options say. Runs that read them go on."""
-    from tlcore.disk import readable_bytes
     from tlcore.errors import UsageError
     from tlcore.features.cache import bytes_of, evict, limit_bytes, store_root
+    from tlcore.files.disk import readable_bytes
 
     if everything and (to is not None or older_than is not None):
         raise UsageError("--all leaves nothing for --to or --older-than", hint="give one of them")

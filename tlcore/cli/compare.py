@@ -30,7 +30,7 @@ def compare(
 ) -> None:
     """Compare runs on the same test examples: each difference with its interval, and whether it is real."""
     from tlcore.evaluation.comparison import compared, recipe_differences
-    from tlcore.evaluation.stored import StoredRun, stored_runs
+    from tlcore.evaluation.finished_runs import StoredRun, stored_runs
 
     found: list[StoredRun] = []
     for folder in runs:

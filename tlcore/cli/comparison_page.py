@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 from tlcore.cli.layout import harmless
-from tlcore.publishing import publish_file
+from tlcore.files.atomic import publish_file
 
 if TYPE_CHECKING:
     from tlcore.evaluation.comparison import Comparison

@@ -19,7 +19,7 @@ from tlcore.errors import DataError, UsageError, nearest_file
 
 if TYPE_CHECKING:
     from tlcore.contracts import DataSource
-    from tlcore.registry import Registry
+    from tlcore.plugins.registry import Registry
 
 __all__ = ["Facts", "looked_at"]
 

@@ -12,7 +12,7 @@ import typer
 
 from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, WeightsError
-from tlcore.foreign_files import read_object
+from tlcore.files.untrusted import read_object
 from tlcore.notes import noted, stdout_to_stderr
 
 __all__ = ["evaluate"]
@@ -45,12 +45,12 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Score the model of RUN, on its own test split or on other labelled DATA."""
-    from tlcore.artifact import load
     from tlcore.cli import host_of, registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
+    from tlcore.files.run_folder import require_free
+    from tlcore.model.artifact import load
     from tlcore.recipe import parse_recipe
-    from tlcore.run_folder import require_free
 
     if split not in (None, "train", "validation", "test"):
         raise UsageError(f"--split: {split!r} is none of train, validation, test")

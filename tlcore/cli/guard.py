@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 
 from tlcore.cli.invocation import Invocation
 from tlcore.cli.layout import harmless
-from tlcore.disk import NO_SPACE
 from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
+from tlcore.files.disk import NO_SPACE
 from tlcore.redaction import redacted
 
 __all__ = ["GuardedGroup"]
@@ -85,7 +85,7 @@ def _refusal(error: BaseException) -> TLError | None:
 
 def _fault(error: BaseException) -> TLError | None:
     """Return what an exception is to a user where a plugin that somebody installed let it out."""
-    from tlcore.plugin_faults import fault_of
+    from tlcore.plugins.errors import fault_of
 
     return fault_of(error)
 

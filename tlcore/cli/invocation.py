@@ -11,8 +11,8 @@ from tlcore.cli.layout import harmless
 from tlcore.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from tlcore.plugins import PluginHost
-    from tlcore.registry import Registry
+    from tlcore.plugins.host import PluginHost
+    from tlcore.plugins.registry import Registry
 
 __all__ = ["Invocation", "host_of", "registry_of"]
 
@@ -31,7 +31,7 @@ def registry_of(ctx: typer.Context) -> Registry:
     Raises:
         UsageError: ``--no-plugin`` names no plugin.
     """
-    from tlcore.registry import Registry
+    from tlcore.plugins.registry import Registry
 
     host = host_of(ctx)
     ctx.call_on_close(lambda: _mention_failures(host))
@@ -44,7 +44,7 @@ def host_of(ctx: typer.Context) -> PluginHost:
     Raises:
         UsageError: ``--no-plugin`` names no plugin.
     """
-    from tlcore.plugins import PluginHost
+    from tlcore.plugins.host import PluginHost
 
     invocation = ctx.find_object(Invocation) or Invocation()
     host = PluginHost(disabled=invocation.without)

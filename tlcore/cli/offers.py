@@ -13,7 +13,7 @@ from tlcore.cli.layout import columns, harmless, width
 from tlcore.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from tlcore.registry import Offer, Registry
+    from tlcore.plugins.registry import Offer, Registry
 
 __all__ = ["list_", "plugins", "show"]
 
@@ -40,7 +40,7 @@ def plugins(
     ] = False,
 ) -> None:
     """List the plugins, what they offer and which fail."""
-    from tlcore.registry import HOOK_OF_KIND, Registry
+    from tlcore.plugins.registry import HOOK_OF_KIND, Registry
 
     host = host_of(ctx)
     registry = Registry(host)
@@ -72,7 +72,7 @@ def list_(
     json_: Json = False,
 ) -> None:
     """List the tasks, backbones, adapters and data sources."""
-    from tlcore.registry import KINDS
+    from tlcore.plugins.registry import KINDS
 
     kinds = list(KINDS) if kind is None else [_kind(kind)]
     registry = registry_of(ctx)

@@ -18,7 +18,7 @@ from tlcore.errors import DataError, UsageError
 from tlcore.notes import stdout_to_stderr
 
 if TYPE_CHECKING:
-    from tlcore.registry import Registry
+    from tlcore.plugins.registry import Registry
 
 __all__ = ["Format", "predict"]
 
@@ -49,8 +49,8 @@ def predict(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Predict with the model of RUN. Every input gets a row; one that cannot be read says why."""
-    from tlcore.artifact import about, load, model_folder
     from tlcore.cli import registry_of
+    from tlcore.model.artifact import about, load, model_folder
 
     registry = registry_of(ctx)
     kind = about(model_folder(run))["inputs"]
@@ -151,7 +151,7 @@ def _print_jsonl(rows: list[dict[str, Any]]) -> None:
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
     from tlcore.contracts import Table
-    from tlcore.run_folder import csv_text
+    from tlcore.files.run_folder import csv_text
 
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     table = Table(names, tuple(tuple(row.get(name, "") for name in names) for row in rows))

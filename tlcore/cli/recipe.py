@@ -35,7 +35,7 @@ def check(
     """Say whether FILE is a valid recipe whose files are there; if not, list all that is wrong with it."""
     from tlcore.errors import RecipeError
     from tlcore.recipe import key_places, read_recipe
-    from tlcore.recipe_check import Faults, faults_among, faults_of
+    from tlcore.runs.preflight import Faults, faults_among, faults_of
 
     notes: list[str] = []
     try:

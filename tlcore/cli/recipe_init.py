@@ -17,9 +17,9 @@ from tlcore.contracts import SPLITS, Problem
 from tlcore.errors import DataError, TLError, UsageError
 
 if TYPE_CHECKING:
+    from tlcore.plugins.registry import Registry
     from tlcore.recipe import Recipe
     from tlcore.recipe.keys import Key
-    from tlcore.registry import Registry
 
 __all__ = ["init"]
 
@@ -57,7 +57,7 @@ def init(
 ) -> None:
     """Look at the data at PATH and write a commented recipe that runs on it."""
     from tlcore.cli.invocation import registry_of
-    from tlcore.publishing import publish_file
+    from tlcore.files.atomic import publish_file
     from tlcore.recipe import parse_recipe
 
     if out.exists():
@@ -153,7 +153,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
     Raises:
         TLError: they are here and cannot be used.
     """
-    from tlcore.weights import NotHereError, without_network
+    from tlcore.weights.sources import NotHereError, without_network
 
     try:
         with without_network():
@@ -169,7 +169,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
 
 def _is_here(backbone: str, registry: Registry) -> bool:
     from tlcore.cli.weight_files import meant
-    from tlcore.weights import without_network
+    from tlcore.weights.sources import without_network
 
     try:
         with without_network():
@@ -197,7 +197,7 @@ def _findings(facts: Facts) -> list[str]:
 
 
 def _about_splits(facts: Facts) -> str:
-    from tlcore.data.splitting import canonical_split
+    from tlcore.data.splits import canonical_split
 
     splits = Counter(canonical_split(example.split) for example in facts.examples if example.split is not None)
     if not splits:

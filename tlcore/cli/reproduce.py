@@ -27,7 +27,7 @@ def reproduce(
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.errors import NumericError
-    from tlcore.reproduction import reproduce as repeat
+    from tlcore.runs.reproduce import reproduce as repeat
 
     def tell(text: str) -> None:
         typer.echo(harmless(text), err=True)

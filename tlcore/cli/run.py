@@ -38,16 +38,16 @@ def run(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Train and evaluate what RECIPE says; leave a model, its metrics and a report in a folder."""
-    from tlcore.cli.launching import launched
-    from tlcore.cli.membership import leads, member
-    from tlcore.stopping import Stopping
+    from tlcore.distributed.launcher import launched
+    from tlcore.distributed.worker import leads, member
+    from tlcore.runs.signals import Stopping
 
     _require_one(recipe, resume, out)
     if processes != 1:
         raise typer.Exit(launched(processes))
-    from tlcore import running
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
+    from tlcore.runs import run as running
 
     def tell(text: str) -> None:
         typer.echo(harmless(text), err=True)

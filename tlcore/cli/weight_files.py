@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.cli.layout import harmless
 from tlcore.errors import RecipeWarning, UsageError, WeightsError
-from tlcore.foreign_files import read_object
+from tlcore.files.untrusted import read_object
 
 if TYPE_CHECKING:
+    from tlcore.plugins.registry import Registry
     from tlcore.recipe import Recipe
-    from tlcore.registry import Registry
-    from tlcore.weights import FileUse
+    from tlcore.weights.sources import FileUse
 
 __all__ = ["also_kept", "built", "is_recipe", "listing", "meant"]
 
@@ -26,7 +26,7 @@ DIGESTS = "digests.json"
 
 def is_recipe(what: str) -> bool:
     """Say whether this is the file of a recipe rather than the name of a backbone."""
-    from tlcore.weight_lock import RECIPE_SUFFIXES
+    from tlcore.weights.lock import RECIPE_SUFFIXES
 
     return Path(what).suffix.lower() in RECIPE_SUFFIXES
 
@@ -43,7 +43,7 @@ def meant(what: str, overrides: Sequence[str], registry: Registry) -> Recipe:
 def built(recipe: Recipe) -> list[FileUse]:
     """Build the backbone as a run does, and return the files that this read."""
     from tlcore.randomness import seeded
-    from tlcore.weights import recorded_files
+    from tlcore.weights.sources import recorded_files
 
     # What plugins print is not the answer; what they warn of is told when the recipe is run.
     with (
@@ -59,7 +59,8 @@ def built(recipe: Recipe) -> list[FileUse]:
 
 def also_kept(used: Iterable[Path]) -> list[FileUse]:
     """Return the files that were fetched or added and that no default weights of a backbone are."""
-    from tlcore.weights import FileUse, cache_folder
+    from tlcore.files.disk import cache_folder
+    from tlcore.weights.sources import FileUse
 
     folder = cache_folder() / "weights"
     kept = [FileUse(path, "fetched or added") for path in sorted(folder.glob("*")) if path.is_file()]
@@ -98,8 +99,9 @@ def listing(files: Iterable[FileUse]) -> str:
 
 def _digests(paths: Sequence[Path]) -> dict[Path, str]:
     """Return digests for display: of a file whose size and time of change are as before, the one that it had then."""
-    from tlcore.publishing import publish_file
-    from tlcore.weights import cache_folder, file_digest
+    from tlcore.files.atomic import publish_file
+    from tlcore.files.digests import file_digest
+    from tlcore.files.disk import cache_folder
 
     store = cache_folder() / DIGESTS
     before: dict[str, Any] = {}

@@ -16,9 +16,9 @@ from tlcore.cli.weight_files import also_kept, built, is_recipe, listing, meant
 from tlcore.errors import TLError, UsageError, WeightsError
 
 if TYPE_CHECKING:
+    from tlcore.plugins.registry import Offer, Registry
     from tlcore.recipe.keys import Key
-    from tlcore.registry import Offer, Registry
-    from tlcore.weights import FileUse
+    from tlcore.weights.sources import FileUse
 
 __all__ = ["app"]
 
@@ -72,7 +72,7 @@ def pull(
     Downloads honour HTTPS_PROXY, and SSL_CERT_FILE for a proxy with certificates of its own (REQUESTS_CA_BUNDLE is not
     read). A hub that is mirrored elsewhere is named by HF_ENDPOINT.
     """
-    from tlcore.weight_lock import lock_beside, write_lock
+    from tlcore.weights.lock import lock_beside, write_lock
 
     registry = registry_of(ctx)
     recipe = meant(what, set_ or (), registry)
@@ -93,7 +93,7 @@ def verify(
     lock: Annotated[Path, typer.Option("--lock", metavar="FILE", help="A lock file that `pull` wrote.")] = LOCK,
 ) -> None:
     """Read every file of a lock again and say whether it is what it was."""
-    from tlcore.weight_lock import lock_of, read_lock
+    from tlcore.weights.lock import lock_of, read_lock
 
     lock = lock_of(what) if what is not None else lock
     files = read_lock(lock)
@@ -129,8 +129,8 @@ def add(
 
     A folder is found under its name on the hub from then on, such as `weights: google-bert/bert-base-german-cased`.
     """
-    from tlcore.brought_weights import add_file, add_repository
-    from tlcore.weight_lock import lock_of, read_lock
+    from tlcore.weights.local import add_file, add_repository
+    from tlcore.weights.lock import lock_of, read_lock
 
     locked = read_lock(lock_of(lock)) if lock is not None else []
     if path.is_dir():
@@ -154,7 +154,7 @@ def _looked_for(what: str, registry: Registry) -> tuple[str, str, list[FileUse],
 
     Nothing is fetched.
     """
-    from tlcore.weights import NotHereError, without_network
+    from tlcore.weights.sources import NotHereError, without_network
 
     if not is_recipe(what):
         key = _weights_key(registry.find("backbone", what))

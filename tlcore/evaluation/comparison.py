@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import DataError, UsageError
-from tlcore.evaluation.stored import StoredRun
+from tlcore.evaluation.finished_runs import StoredRun
 from tlcore.mappings import flatten
 from tlcore.randomness import derived_seed
 
@@ -210,7 +210,7 @@ def _kind(guess: Any) -> str:
 def _macro_f1(truth: Any, guesses: Any, classes: int) -> float:
     import numpy
 
-    from tlcore.scores import from_confusion
+    from tlcore.tasks.metrics import from_confusion
 
     confusion = numpy.bincount(truth * classes + guesses, minlength=classes * classes).reshape(classes, classes)
     hits = confusion.diagonal().astype(float)
@@ -224,7 +224,7 @@ def _marked(sets: Sequence[Any], names: Sequence[str]) -> Any:
 
 
 def _macro_f1_of_sets(truth: Any, guesses: Any) -> float:
-    from tlcore.scores import from_confusion
+    from tlcore.tasks.metrics import from_confusion
 
     hits = (truth & guesses).sum(axis=0).astype(float)
     return from_confusion(hits, truth.sum(axis=0).astype(float), guesses.sum(axis=0).astype(float)).macro_f1()

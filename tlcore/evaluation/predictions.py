@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.asking import decoded, mistakes_of
 from tlcore.contracts import Example, Mistake, Task
 from tlcore.errors import PluginError
+from tlcore.files.atomic import publish_file
 from tlcore.notes import note
-from tlcore.publishing import publish_file
+from tlcore.plugins.validation import decoded, mistakes_of
 
 if TYPE_CHECKING:
     from torch import Tensor

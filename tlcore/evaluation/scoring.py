@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.asking import encoded, evaluated, examples_of
 from tlcore.contracts import Example, Problem, RunFinished, Task
-from tlcore.data.examples import Dataset, split_examples
+from tlcore.data.dataset import Dataset, split_examples
 from tlcore.errors import DataError
 from tlcore.evaluation.bootstrap import intervals
 from tlcore.evaluation.predictions import prediction_columns, worst_mistakes, write_predictions
+from tlcore.files.run_folder import RunFolder
+from tlcore.plugins.validation import encoded, evaluated, examples_of
 from tlcore.recipe import DataSection, Recipe, plain
-from tlcore.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlcore.artifact import Model
+    from tlcore.model.artifact import Model
 
 __all__ = ["Scored", "evaluation_folder", "labelled_examples", "score"]
 

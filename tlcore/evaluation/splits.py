@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlcore.asking import encoded, evaluated
 from tlcore.contracts import Mistake, Table, Task
-from tlcore.data.examples import Dataset
+from tlcore.data.dataset import Dataset
 from tlcore.evaluation.bootstrap import intervals
 from tlcore.evaluation.predictions import prediction_columns, worst_mistakes, write_predictions
+from tlcore.plugins.validation import encoded, evaluated
 from tlcore.recipe import Recipe
 from tlcore.training.loop import Trainer
 

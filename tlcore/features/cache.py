@@ -15,8 +15,8 @@ from typing import Any
 from tlcore.errors import UsageError, WeightsError
 from tlcore.features.shards import DamagedShard, open_shard, shard_files, shard_keys
 from tlcore.features.store import ABOUT
-from tlcore.foreign_files import read_object
-from tlcore.weights import cache_folder
+from tlcore.files.disk import cache_folder
+from tlcore.files.untrusted import read_object
 
 __all__ = ["Entry", "bytes_of", "entries", "evict", "limit_bytes", "store_root", "verify"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, View
-from tlcore.weights import digest_of_tensors, file_digest
+from tlcore.files.digests import digest_of_tensors, file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlcore.asking import prepared_by
 from tlcore.contracts import Backbone, Example, State, View
-from tlcore.data.holding import Digests
+from tlcore.data.compact import Digests
 from tlcore.errors import DataError, UnreadableError
 from tlcore.features.batching import stacked
-from tlcore.features.frozen import FrozenPart, Row, Wanted
-from tlcore.features.gathering import Gathered
+from tlcore.features.extractor import FrozenPart, Row, Wanted
 from tlcore.features.keys import state_key
+from tlcore.features.row_cache import Gathered
 from tlcore.features.store import FeatureStore
 from tlcore.features.workers import Ahead, Request
+from tlcore.plugins.validation import prepared_by
 from tlcore.randomness import derived_seed
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import State
 from tlcore.errors import WeightsError
-from tlcore.publishing import publish_file
-from tlcore.weights import file_digest, require_few_tensors
+from tlcore.files.atomic import publish_file
+from tlcore.files.digests import file_digest
+from tlcore.files.tensors import require_few_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcore.contracts import State
-from tlcore.disk import room
 from tlcore.errors import ResourceError
 from tlcore.features.batching import stacked
+from tlcore.features.key_index import Places
 from tlcore.features.keys import Namespace
-from tlcore.features.places import Places
 from tlcore.features.shards import SHARD_BYTES, DamagedShard, Shard, ShardWriter, open_shard, shard_files, shard_keys
-from tlcore.publishing import publish_file
+from tlcore.files.atomic import publish_file
+from tlcore.files.disk import room
 
 if TYPE_CHECKING:
     import numpy

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tlcore.contracts import State, View
-from tlcore.disk import readable_bytes, room
 from tlcore.errors import ResourceError, TLError, UnreadableError
-from tlcore.plugin_faults import fault_of
+from tlcore.files.disk import readable_bytes, room
+from tlcore.plugins.errors import fault_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

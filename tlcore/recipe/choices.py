@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlcore.errors import PluginError, UsageError, nearest
+from tlcore.plugins.registry import KINDS, Offer, Registry
 from tlcore.recipe.keys import Key, keys_of
 from tlcore.recipe.sections import OPTIMIZERS, SCHEDULERS, DataSection
-from tlcore.registry import KINDS, Offer, Registry
 
 __all__ = ["OWN_CHOICES", "Chosen", "available", "choose", "chosen_by", "keys_beside", "options_keys"]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tlcore.errors import PluginError, RecipeError, RecipeFault, UsageError, nearest_file
+from tlcore.plugins.registry import KIND_WORDS, Registry
 from tlcore.recipe.choices import OWN_CHOICES, Chosen, choose, chosen_by, keys_beside
 from tlcore.recipe.document import MAX_BYTES, Node, Scalar, Section, parse_document, shown
 from tlcore.recipe.keys import Key, keys_of
 from tlcore.recipe.overrides import apply_override, opened
 from tlcore.recipe.sections import PLAIN_SECTIONS, Choice, DataSection, HoldoutSection, Recipe
 from tlcore.recipe.values import WRONG, built, read_keys, unknown_keys
-from tlcore.registry import KIND_WORDS, Registry
 from tlcore.specs import ANY_MODALITY
 
 __all__ = ["key_places", "parse_recipe", "read_choice", "read_data_section", "read_recipe"]

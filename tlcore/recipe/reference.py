@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from tlcore.plugins.registry import Registry
 from tlcore.recipe.choices import available, chosen_by, keys_beside
 from tlcore.recipe.keys import Key, keys_of, type_in_words, with_nested
 from tlcore.recipe.sections import PLAIN_SECTIONS, HoldoutSection, Recipe, TrainSection
 from tlcore.recipe.writing import plain_value
-from tlcore.registry import Registry
 
 __all__ = ["default_in_words", "recipe_reference"]
 

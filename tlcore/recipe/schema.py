@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from tlcore.plugins.registry import Registry
 from tlcore.recipe.choices import available, chosen_by, keys_beside
 from tlcore.recipe.keys import LIMITS, Key, keys_of, members_of
 from tlcore.recipe.sections import DataSection, Recipe
 from tlcore.recipe.writing import plain_value
-from tlcore.registry import Registry
 
 __all__ = ["recipe_schema", "schema_of_keys"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.asking import planned
 from tlcore.contracts import Adapter, Backbone, Example, State, View
 from tlcore.errors import UsageError
+from tlcore.plugins.validation import planned
 from tlcore.specs import AdapterSpec
 from tlcore.testing.promises import conformance, require, smoke_options
 
@@ -24,7 +24,7 @@ def check_adapter(spec: AdapterSpec, folder: Path) -> None:
     """Check an adapter on a small backbone without modality, for one output and for three."""
     import torch
 
-    from tlcore.training.network import Upper
+    from tlcore.training.model import Upper
 
     adapter: Adapter = spec.build(smoke_options(spec, folder))
     for outputs in (1, 3):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlcore.asking import pooled, prepared_by, require_backbone, require_state
 from tlcore.contracts import MASK, Backbone, Example, State, View
 from tlcore.errors import UsageError
+from tlcore.plugins.validation import pooled, prepared_by, require_backbone, require_state
 from tlcore.specs import BackboneSpec
 from tlcore.testing.promises import (
     are_equal,

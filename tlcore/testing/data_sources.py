@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tlcore.asking import examples_of
 from tlcore.contracts import SPLITS, DataSource, Example
+from tlcore.plugins.validation import examples_of
 from tlcore.specs import DataSourceSpec
 from tlcore.testing.promises import conformance, require, smoke_options
 

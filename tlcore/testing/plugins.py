@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tlcore.plugins import ENTRY_POINT_GROUP, PluginHost
-from tlcore.registry import HOOK_OF_KIND, KINDS, Offer, Registry
+from tlcore.plugins.host import ENTRY_POINT_GROUP, PluginHost
+from tlcore.plugins.registry import HOOK_OF_KIND, KINDS, Offer, Registry
 from tlcore.specs import AdapterSpec, BackboneSpec, TaskSpec
 from tlcore.testing.adapters import check_adapter
 from tlcore.testing.backbones import check_backbone

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, State
 from tlcore.errors import NumericError, PluginError
-from tlcore.plugins import Plugin
-from tlcore.registry import Offer
+from tlcore.plugins.host import Plugin
+from tlcore.plugins.registry import Offer
 from tlcore.specs import Spec
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.asking import decoded, encoded, evaluated, fitted, loss_of, mistakes_of
 from tlcore.contracts import Example, Task
 from tlcore.errors import DataError
+from tlcore.plugins.validation import decoded, encoded, evaluated, fitted, loss_of, mistakes_of
 from tlcore.specs import TaskSpec
 from tlcore.testing.promises import TOLERANCE, are_close, conformance, require, smoke_options
 

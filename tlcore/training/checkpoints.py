@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.disk import room
 from tlcore.errors import ResourceError, WeightsError
-from tlcore.foreign_files import read_object
-from tlcore.publishing import MANIFEST, publish_copy, publish_folder, verify_folder
-from tlcore.weights import read_tensors, write_tensors
+from tlcore.files.atomic import MANIFEST, publish_copy, publish_folder, verify_folder
+from tlcore.files.disk import room
+from tlcore.files.tensors import write_tensors
+from tlcore.files.untrusted import read_object
+from tlcore.weights.loading import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
+from tlcore.distributed.process_group import patience, require_all
 from tlcore.errors import UsageError
-from tlcore.processes import patience, require_all
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ import torch
 
 from tlcore.contracts import State
 from tlcore.features.batching import length_of, stacked
-from tlcore.features.frozen import Wanted
+from tlcore.features.extractor import Wanted
 from tlcore.features.readers import StateReader, reading_ahead
 
 if TYPE_CHECKING:

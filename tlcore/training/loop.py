@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tlcore.asking import (
+from tlcore.contracts import Example, Plan, Task
+from tlcore.distributed.team import Team
+from tlcore.errors import NumericError, TLError, WeightsError
+from tlcore.features.freeze_point import EarlyLine
+from tlcore.features.readers import STANDARDISED, HeldStates, StateReader, reading_ahead
+from tlcore.features.row_cache import Gathered
+from tlcore.features.throughput import Throughput
+from tlcore.files.atomic import verify_folder
+from tlcore.plugins.errors import broken
+from tlcore.plugins.validation import (
     decoded,
     encoded,
     evaluated,
@@ -22,30 +31,21 @@ from tlcore.asking import (
     require_outputs,
     sampling_weights_of,
 )
-from tlcore.contracts import Example, Plan, Task
-from tlcore.errors import NumericError, TLError, WeightsError
-from tlcore.features.gathering import Gathered
-from tlcore.features.readers import STANDARDISED, HeldStates, StateReader, reading_ahead
-from tlcore.features.throughput import Throughput
-from tlcore.moving_line import EarlyLine
-from tlcore.plugin_faults import broken
-from tlcore.publishing import verify_folder
 from tlcore.randomness import generator, seeded
 from tlcore.recipe import TrainSection
-from tlcore.training.averaging import WeightAverage
 from tlcore.training.checkpoints import Checkpoint, Checkpoints
-from tlcore.training.course import Course, Pace
+from tlcore.training.ema import WeightAverage
 from tlcore.training.head_solver import PENALTIES, solve_head
 from tlcore.training.inference import by_length, in_batches, moved, outputs_of
-from tlcore.training.lr_range import LearningRateRange, range_test
-from tlcore.training.network import Upper
+from tlcore.training.lr_finder import LearningRateRange, range_test
+from tlcore.training.model import Upper
 from tlcore.training.nonfinite import require_finite_outputs
 from tlcore.training.optimizers import optimizer_for
+from tlcore.training.progress import Course, Pace
 from tlcore.training.schedules import Schedule
-from tlcore.training.standing import BEST, Begun, Standing, Training
-from tlcore.training.steps import Stepper, training_batches
-from tlcore.training.team import Team
-from tlcore.weights import load_exactly
+from tlcore.training.state import BEST, Begun, Standing, Training
+from tlcore.training.step import Stepper, training_batches
+from tlcore.weights.loading import load_exactly
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -1,0 +1,1 @@
+"""Files that are written atomically, read with limits, locked and digested."""

@@ -1,0 +1,1 @@
+"""The saved model: write it, load it, predict with it."""

@@ -1,0 +1,1 @@
+"""A run from recipe to report, and what surrounds it: resume, reproduce, preflight, provenance."""

@@ -1,0 +1,1 @@
+"""The tasks that work for any modality: classification, multi-label classification, regression."""

@@ -1,0 +1,1 @@
+"""Pre-trained weights: where they come from, their identity, and loading every tensor by name."""
