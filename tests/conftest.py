@@ -8,9 +8,13 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each core has a worker: more threads would only wait for each other
+
+settings.register_profile("tlcore", deadline=None)  # no test depends on the speed of the machine
+settings.load_profile("tlcore")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

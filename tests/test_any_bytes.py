@@ -101,7 +101,7 @@ def require_refusals_only(tmp_path, name, examples):
     read, file = READERS[name]
     path = tmp_path / file
 
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(CONTENTS)
     def meet(content):
         path.write_bytes(content)
@@ -129,7 +129,7 @@ def flipped(content, place, bit):
 
 
 @given(st.integers(0, 10**6), st.integers(0, 7))
-@settings(max_examples=FEW, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=FEW, database=None, suppress_health_check=list(HealthCheck))
 def test_no_flipped_bit_of_a_shard_or_a_model_is_read(tmp_path_factory, place, bit):
     folder = tmp_path_factory.mktemp("flipped")
     writer = ShardWriter(folder, "here")

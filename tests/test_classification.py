@@ -48,7 +48,7 @@ def test_restoring_gives_the_same_task():
     assert again.outputs == 2
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**31))
 @sklearn.config_context(assume_finite=True, skip_parameter_validation=True)  # twice as fast
 def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed):

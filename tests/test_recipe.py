@@ -593,7 +593,7 @@ ears = st.builds(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=ears, label=any_text, seed=st.integers(0, 2**62))
 def test_a_resolved_recipe_reads_back_as_itself(registry, options, label, seed):
     base = read(GOOD, registry)
@@ -654,7 +654,7 @@ junk = st.sampled_from(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_recipe_is_read_or_refused_but_never_ends_in_a_traceback(registry, data):
     lines = list(LINES)

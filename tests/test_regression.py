@@ -39,7 +39,7 @@ def test_numbers_beyond_computing_are_refused_rather_than_learnt_as_nothing(labe
         fitted(labels)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(-1e9, 1e9).map(lambda value: round(value, 3)), min_size=2, max_size=30))
 def test_any_numbers_come_back_in_their_unit(values):
     if len(set(values)) < 2:

@@ -10,7 +10,7 @@ from sklearn import metrics
 from tlcore.tasks.metrics import Ranking, calibration
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**31))
 @sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 def test_areas_are_scikit_learns_also_with_ties(count, values, seed):

@@ -95,7 +95,7 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
         read_tensors(tmp_path / "w.pt")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
     st.floats(0.2, 1),

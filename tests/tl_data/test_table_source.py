@@ -80,7 +80,7 @@ def test_parquet_values_become_texts(tmp_path):
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.sampled_from("abc")),
@@ -268,7 +268,6 @@ def test_labels_that_are_one_number_in_two_spellings_are_refused(table):
 
 
 @given(st.integers(-999, 999), st.sampled_from(["{}.0", "{}.", "{}e0", "0{}", "{}.00"]))
-@settings(deadline=None)
 def test_every_other_spelling_of_a_number_is_noticed(tmp_path_factory, number, spelling):
     other = spelling.format(number)
     assume(number >= 0 or not spelling.startswith("0"))

@@ -136,7 +136,7 @@ def test_nothing_that_data_brought_is_markup(tmp_path, payload):
     assert census.tags == harmless
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=60))
 def test_no_text_makes_an_element_or_turns_the_reading_round(text):
     page = rendered(finished(NOWHERE, text))

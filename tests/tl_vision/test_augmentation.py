@@ -112,7 +112,7 @@ def generated(seed):
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 10**6), st.sampled_from(["mixup", "cutmix", "both"]), st.floats(0.05, 5))
 def test_shares_add_up_and_say_what_is_in_the_picture(seed, kind, alpha):
     state, targets = batch()

@@ -128,7 +128,7 @@ def test_damaged_data_is_refused_by_every_way_to_the_pixels(case, capfd):
     assert capfd.readouterr().err == ""  # what libjpeg prints names no file
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),

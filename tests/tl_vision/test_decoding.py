@@ -199,7 +199,7 @@ GOOD = {kind: _encoded(kind) for kind in FORMATS}
 CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(sorted(GOOD)),
     CHANGES,

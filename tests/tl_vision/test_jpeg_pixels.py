@@ -33,7 +33,7 @@ def as_pillow_gives(source):
     return torch.from_numpy(numpy.array(upright)).permute(2, 0, 1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
@@ -82,7 +82,7 @@ DAMAGED = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(DAMAGED),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
