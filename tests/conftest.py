@@ -4,11 +4,13 @@ import os
 import sys
 import tarfile
 import tempfile
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support import ROOT
+from tests.support.site import GOOD, Site
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each core has a worker: more threads would only wait for each other
@@ -16,7 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("tlcore", deadline=None)  # no test depends on the speed of the machine
 settings.load_profile("tlcore")
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+SHARED = ROOT.parent / "shared"
 
 for _name in ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(_name, None)  # tests stand in for networks of their own, whatever this machine's is like
@@ -53,60 +55,13 @@ def _quiet_place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
         monkeypatch.delenv(name, raising=False)
 
 
-GOOD_PLUGIN = """
-import tlcore
-
-@tlcore.hookimpl
-def tl_tasks():
-    yield tlcore.TaskSpec(
-        name="good", summary="Something to predict.", modality="vector", build=lambda options: None,
-        smoke=lambda folder: tlcore.NoOptions(),
-    )
-
-@tlcore.hookimpl
-def tl_run_started(event):
-    event.notes.append("good was told")
-"""
-
-
-class Site:
-    """A folder on sys.path, with distributions as an installer leaves them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def install(self, distribution: str, plugins: dict[str, str], version: str = "1.2", **modules: str) -> None:
-        """Write a distribution: its plugins (name: module) and the source text of its modules."""
-        info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        lines = [f"{name} = {module}" for name, module in plugins.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[tlcore]", *lines, ""]))
-        for name, text in modules.items():
-            (self.folder / f"{name}.py").write_text(text)
-
-    def host(self, **settings):
-        """Return a host of what is installed here and nowhere else."""
-        from tlcore.plugins.host import PluginHost
-
-        return PluginHost(
-            [
-                point
-                for distribution in distributions(path=[str(self.folder)])
-                for point in distribution.entry_points
-                if point.group == "tlcore"
-            ],
-            **{"environ": {}, **settings},
-        )
-
-
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """Return a folder for packages that holds one good plugin, ``good``, with a task of the same name."""
     modules = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
     place = Site(tmp_path)
-    place.install("good-package", {"good": "good_module"}, good_module=GOOD_PLUGIN)
+    place.install("good-package", {"good": "good_module"}, good_module=GOOD.format(name="good"))
     yield place
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):

@@ -8,16 +8,15 @@ import shlex
 import shutil
 import sys
 import urllib.error
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from tests.support import ROOT
 from tlcore.cli import main
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "recipe.md")
 BLOCK = re.compile(r"(?:<!-- ends with exit code (\d+)[^>]*-->\n)?```sh\n(.*?)```", re.DOTALL)
 WORDS = ["gut", "schlecht", "Lieferung", "Preis", "schnell", "teuer", "gerne", "wieder", "nie", "Qualität"]

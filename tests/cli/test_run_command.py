@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from tests.support import OUTSIDE
 from tlcore.cli import app
 from tlcore.training.model import Standardise, Upper
-
-SOURCE = Path(__file__).parents[1] / "outside" / "src"
 
 RECIPE = """
 task: vector-classification
@@ -35,7 +34,7 @@ def site(tmp_path):
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-vectors\nVersion: 1.0.0\n")
     (info / "entry_points.txt").write_text("[tlcore]\nvectors = outside_vectors\n")
-    (place / "outside_vectors").symlink_to(SOURCE / "outside_vectors")
+    (place / "outside_vectors").symlink_to(OUTSIDE / "src" / "outside_vectors")
     return place
 
 

@@ -11,12 +11,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support import ROOT
 from tlcore.errors import PluginError, RecipeError
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import parse_recipe, read_recipe, recipe_yaml
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+RECIPES = ROOT / "recipes"
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 FULL = """
 name: everything

@@ -1,8 +1,8 @@
 """Every odd table is read as it is written, with what is left out named, or refused in words that say what to do."""
 
 import pytest
-from odd_tables import odd_tables
 
+from tests.support.odd_tables import odd_tables
 from tl_data import TableOptions
 from tl_data.table import TableSource
 from tlcore import Example, TLError

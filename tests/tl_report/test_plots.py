@@ -5,8 +5,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from test_html_report import NOWHERE, finished
 
+from tests.support.reports import NOWHERE, finished
 from tl_report.html import rendered
 from tl_report.plots import plots_of
 from tlcore import Table

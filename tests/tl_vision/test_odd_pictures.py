@@ -5,9 +5,9 @@ import warnings
 
 import numpy
 import pytest
-from odd_pictures import COMPRESSED, halves, odd_pictures, png, saved
 from PIL import Image
 
+from tests.support.odd_images import COMPRESSED, halves, odd_pictures, png, saved
 from tl_vision.content import what_it_is
 from tl_vision.decoding import pixels_of
 from tlcore import UnreadableError
@@ -57,7 +57,7 @@ def test_a_jpeg_that_was_cut_and_closed_again_is_never_used(rows):
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 8), (9, 17), (33, 5)])
 @pytest.mark.parametrize("interlaced", [0, 1])
 def test_a_black_png_of_any_shape_is_whole(shape, interlaced):
-    from odd_pictures import interlaced as passes
+    from tests.support.odd_images import interlaced as passes
 
     picture = Image.new("RGB", shape)
     rows = passes(picture) if interlaced else (b"\0" + b"\0\0\0" * shape[0]) * shape[1]

@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
+
 RECIPE = {
     "task": "image-classification",
     "data": {"source": "folder", "path": "PHOTOS"},

@@ -50,7 +50,7 @@ def test_scores_equal_scikit_learn_also_with_absent_labels(labels, count, seed):
     assert found["micro_f1"] == pytest.approx(
         metrics.f1_score(truth.ravel(), guesses.ravel(), zero_division=0), abs=1e-12
     )
-    if seed % 5 == 0:  # slow; tests/test_scores.py compares areas alone
+    if seed % 5 == 0:  # slow; tests/tasks/test_metrics.py compares areas alone
         held = [n for n in range(labels) if truth[:, n].any()]
         areas = [metrics.average_precision_score(truth[:, n], outputs[:, n]) for n in held]
         assert found["map"] == pytest.approx(numpy.mean(areas) if areas else 0.0, abs=1e-12)

@@ -15,7 +15,9 @@ import numpy
 import pyarrow
 import pytest
 import torch
-from hostile_things import (
+from pyarrow import parquet
+
+from tests.support.hostile import (
     Planted,
     Zoo,
     changed_json,
@@ -27,7 +29,6 @@ from hostile_things import (
     pulled,
     safetensors,
 )
-from pyarrow import parquet
 
 COMMIT = "a" * 40
 ZOO = Zoo()

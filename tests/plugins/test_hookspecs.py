@@ -7,15 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 import tlcore
+from tests.support import ROOT
 from tlcore import contracts, errors, hookspecs, specs, testing
 from tlcore.plugins.host import HOOK_NAMES
 
-ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n# (\S+)\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 

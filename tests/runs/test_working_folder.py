@@ -4,13 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from tl_text.checkpoint import write_tiny
 
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("torch", "json", "transformers", "sitecustomize", "usercustomize", "conftest", "tlcore", "yaml", "random")
 START = "import sys; sys.path.pop(0); from tlcore.cli import main; main()"
 """As the installed `tl` starts: the working folder is not among the places of modules."""

@@ -2,19 +2,18 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from test_recipe import GOOD, make_registry, plugin, read, spec
 
 import tlcore
+from tests.support import ROOT
+from tests.support.recipes import GOOD, make_registry, plugin, read, spec
 from tlcore.cli import main
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import plain, read_recipe, recipe_reference, recipe_schema
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ABOUT = {"$schema", "title", "description", "default"}
 TYPES = {

@@ -16,7 +16,11 @@ import zipfile
 import pyarrow
 import pytest
 import torch
-from hostile_things import (
+from pyarrow import parquet
+from safetensors.torch import load_file, save_file
+
+import tlcore
+from tests.support.hostile import (
     Zoo,
     changed_json,
     made_good,
@@ -27,10 +31,6 @@ from hostile_things import (
     safetensors,
     seal,
 )
-from pyarrow import parquet
-from safetensors.torch import load_file, save_file
-
-import tlcore
 from tl_text.tokenizing import read_tokenizer
 from tlcore.runs.signals import Stopping
 

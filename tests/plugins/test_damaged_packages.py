@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from conftest import Site
-from test_outside_plugin import FEATURES, PACKAGE, RECIPE
-from test_plugins import GOOD, tl
+
+from tests.support import OUTSIDE
+from tests.support.outside_recipe import FEATURES, RECIPE
+from tests.support.site import GOOD, Site, tl
 
 BROKEN = {
     "without metadata": lambda info: (info / "METADATA").unlink(),
@@ -28,7 +29,7 @@ BROKEN = {
 def test_a_damaged_distribution_stops_no_other(tmp_path, change):
     (tmp_path / "site").mkdir()
     site = Site(tmp_path / "site")
-    (site.folder / "outside_vectors").symlink_to(PACKAGE / "src" / "outside_vectors")
+    (site.folder / "outside_vectors").symlink_to(OUTSIDE / "src" / "outside_vectors")
     site.install("outside-vectors", {"vectors": "outside_vectors"}, "1.0.0")
     site.install("odd-package", {"odd": "odd_module"}, odd_module=GOOD.format(name="odd"))
     change(site.folder / "odd_package-1.2.dist-info")

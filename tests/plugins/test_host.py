@@ -1,8 +1,6 @@
 """One broken plugin harms only those who name it; on fake installed distributions."""
 
 import json
-import os
-import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
@@ -10,23 +8,9 @@ from pathlib import Path
 import pytest
 
 import tlcore
+from tests.support.site import GOOD, tl
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
-
-GOOD = """
-import tlcore
-
-@tlcore.hookimpl
-def tl_tasks():
-    yield tlcore.TaskSpec(
-        name="{name}", summary="Something to predict.", modality="vector", build=lambda options: None,
-        smoke=lambda folder: tlcore.NoOptions(),
-    )
-
-@tlcore.hookimpl
-def tl_run_started(event):
-    event.notes.append("{name} was told")
-"""
 
 
 def names(host: PluginHost) -> list[str]:
@@ -292,18 +276,6 @@ def test_a_failing_event_hook_is_muted_and_the_others_are_told(site):
 def test_a_host_knows_nothing_of_another(site):
     site.host(disabled=["good"])
     assert names(site.host()) == ["good/good"]
-
-
-def tl(site, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(site.folder), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", "from tlcore.cli import main; main()", *arguments],
-        env={**os.environ, "PYTHONPATH": path, **environ},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 BAD_PACKAGES = {

@@ -13,10 +13,9 @@ import yaml
 from pyarrow import parquet
 
 import tlcore
+from tests.support import OUTSIDE
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
-
-OUTSIDE = Path(__file__).parent / "outside" / "src"
 
 RECIPE = """
 task: vector-classification
@@ -56,7 +55,7 @@ def tl_data_sources():
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.syspath_prepend(str(OUTSIDE))
+    monkeypatch.syspath_prepend(str(OUTSIDE / "src"))
     declared = [*entry_points(group="tlcore"), EntryPoint("vectors", "outside_vectors", "tlcore")]
     return Registry(PluginHost(declared))
 
@@ -139,7 +138,7 @@ def test_a_fresh_process_predicts_what_the_run_wrote(recipe, registry, tmp_path)
     code = f"""
 import json, sys
 from importlib.metadata import EntryPoint, entry_points
-sys.path.insert(0, {str(OUTSIDE)!r})
+sys.path.insert(0, {str(OUTSIDE / "src")!r})
 import tlcore
 from tlcore.plugins import PluginHost
 from tlcore.registry import Registry

@@ -78,7 +78,7 @@ def test_scores_equal_scikit_learn_also_with_absent_classes(classes, count, seed
     rows = [row[1:] for row in found.tables["confusion"].rows]
     assert (numpy.array(rows) == metrics.confusion_matrix(truth, guesses, labels=range(classes))).all()
     assert set(found.metrics["absent"]) == {f"class {n}" for n in range(classes) if n not in truth}
-    if seed % 5 == 0:  # slow; tests/test_scores.py compares areas alone
+    if seed % 5 == 0:  # slow; tests/tasks/test_metrics.py compares areas alone
         _areas_equal_scikit_learns(found, truth, probabilities)
 
 

@@ -13,19 +13,10 @@ import pytest
 from pyarrow import parquet
 
 import tlcore
+from tests.support import OUTSIDE
+from tests.support.outside_recipe import FEATURES, RECIPE, TOP_LAYERS
 
-PACKAGE = Path(__file__).resolve().parent / "outside"
 TL = Path(sysconfig.get_path("scripts")) / "tl"
-
-RECIPE = """
-task: vector-{task}
-data: {{source: {source}}}
-backbone: {{name: perceptron, width: 16}}
-adapter: {adapter}
-train: {{epochs: 8, optimizer: {{name: adam, lr: 1e-2}}}}
-"""
-FEATURES = "feature-extraction"
-TOP_LAYERS = "{name: fine-tuning, layers: 2, decay: 0.8}"
 
 
 def run(*command: str | Path, **given) -> subprocess.CompletedProcess:
@@ -36,7 +27,7 @@ def run(*command: str | Path, **given) -> subprocess.CompletedProcess:
 def installed(tmp_path_factory) -> Path:
     """Return a fresh target into which the package was installed from its wheel."""
     place = tmp_path_factory.mktemp("stranger")
-    source = shutil.copytree(PACKAGE, place / "source", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    source = shutil.copytree(OUTSIDE, place / "source", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     build = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place / "wheels", source)
     assert build.returncode == 0, build.stdout + build.stderr
     [wheel] = (place / "wheels").glob("*.whl")

@@ -2,15 +2,14 @@
 
 import shutil
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.support import OUTSIDE
 from tlcore.cli import app
 
 TABLE = "text,stars\n" + "".join(f"a {'fine' if n % 2 else 'dull'} day {n},{n % 2}\n" for n in range(40))
-VECTORS = Path(__file__).parent / "outside" / "src"
 RECIPE = """\
 task: text-classification
 data: {source: table, path: reviews.csv, label: stars}
@@ -33,7 +32,7 @@ def check(tmp_path, monkeypatch):
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-vectors\nVersion: 1.0.0\n")
     (info / "entry_points.txt").write_text("[tlcore]\nvectors = outside_vectors\n")
-    (site / "outside_vectors").symlink_to(VECTORS / "outside_vectors")
+    (site / "outside_vectors").symlink_to(OUTSIDE / "src" / "outside_vectors")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").write_text(TABLE)

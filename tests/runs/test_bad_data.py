@@ -7,10 +7,10 @@ import re
 import shutil
 
 import pytest
-from odd_pictures import odd_pictures
 from typer.testing import CliRunner
 
 import tlcore
+from tests.support.odd_images import odd_pictures
 from tlcore.cli import app
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry

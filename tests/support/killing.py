@@ -1,6 +1,6 @@
 """Kills runs at random moments and lets them go on: a process that forks each run, so that none pays for imports.
 
-    python -m tests.killing FOLDER --kills 20 --seed 1 --cases pictures-fine-tuning texts-lora-2
+    python -m tests.support.killing FOLDER --kills 20 --seed 1 --cases pictures-fine-tuning texts-lora-2
 
 Each case runs once unbroken, then once with kills until it ends; it prints one JSON line a case with what differed. The
 number behind a case's name is how many processes share the run.

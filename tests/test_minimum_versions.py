@@ -3,14 +3,12 @@
 import re
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 import tlcore
+from tests.support import ROOT
 from tlcore.minimum_versions import FLOORS, require_floors
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

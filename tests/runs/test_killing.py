@@ -4,19 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.killing import EVERYTHING, OTHERS
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
+from tests.support.killing import EVERYTHING, OTHERS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 def killing(folder, kills, seed, *cases):
-    command = [sys.executable, "-m", "tests.killing", str(folder), "--kills", str(kills), "--seed", str(seed)]
+    command = [sys.executable, "-m", "tests.support.killing", str(folder), "--kills", str(kills), "--seed", str(seed)]
     path = os.pathsep.join([str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, "--cases", *cases], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True

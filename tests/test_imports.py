@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import tlcore
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "tlcore").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
-OUTSIDE = sorted((ROOT / "tests" / "outside").rglob("*.py"))
+OUTSIDE = sorted((ROOT / "tests" / "support" / "outside").rglob("*.py"))
 BUILT_IN = sorted(path.parent.name for path in ROOT.glob("plugins/*/__init__.py"))
 
 ORDER = (

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Site
 from typer.testing import CliRunner
 
+from tests.support import MISBEHAVING, OUTSIDE
+from tests.support.site import Site
 from tlcore.cli import app
 
-HERE = Path(__file__).parent
 GOOD = {
     "task": "vector-classification",
     "data": {"source": "blobs", "per_class": 20},
@@ -92,7 +92,7 @@ ALIKE = (
 def installed(tmp_path_factory):
     """Return a folder in which the plugins are installed, and a cache that knows them."""
     site = Site(tmp_path_factory.mktemp("site"))
-    for package, folder in (("odd", HERE / "misbehaving"), ("outside_vectors", HERE / "outside" / "src")):
+    for package, folder in (("odd", MISBEHAVING), ("outside_vectors", OUTSIDE / "src")):
         (site.folder / package).symlink_to(folder / package)
         site.install(f"{package}-package", {package: package})
     return site.folder, tmp_path_factory.mktemp("cache")
