@@ -141,6 +141,7 @@ def test_every_page_is_listed_and_has_commands_that_are_known():
     assert sum(len(lines) for _, lines in EVERY) > 25
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the page about GPUs says what happens without one")
 @pytest.mark.parametrize(("page", "lines"), EVERY, ids=[name for name, _ in EVERY])
 def test_every_command_of_a_page_works(place, page, lines):

@@ -77,6 +77,7 @@ def test_why_names_what_differs(place):
     assert found["compute"] == 24
 
 
+@pytest.mark.slow
 def test_damage_is_found_taken_away_and_computed_again(place):
     run("first")
     assert tl("verify").output == "1 files are sound\n"

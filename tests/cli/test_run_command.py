@@ -123,6 +123,7 @@ def test_predicting_nothing_or_with_nothing_is_refused(tl):
     assert tl("predict", "here", "-", input="not json\n").exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_130_and_no_traceback(site, tmp_path):
     (tmp_path / "vectors.yaml").write_text(RECIPE)
     words = ["run", "vectors.yaml", "--out", "here", "--set", "train.epochs=100000"]

@@ -16,6 +16,8 @@ from PIL import Image
 from tlcore import UsageError
 from tlcore.distributed.process_group import patience, require_all
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {
     "task": "image-classification",
     "data": {"source": "folder", "path": "photos"},

@@ -53,6 +53,7 @@ CASES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize(("family", "line"), CASES)
 def test_outputs_and_gradients_are_those_of_the_whole_network(tmp_path, family, line, precision):

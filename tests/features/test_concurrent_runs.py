@@ -12,7 +12,7 @@ from tests.support import ROOT
 RUNS = 8
 EXAMPLES = 120
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")]
 
 # One process imports and forks the runs, so that eight of them cost little more than one.
 SERVER = """

@@ -80,6 +80,7 @@ def history(result):
     return [(record["train"]["loss"], record["validation"]["loss"]) for record in records]
 
 
+@pytest.mark.slow
 def test_the_line_moves_once_and_the_run_learns_what_it_would_have_learnt(recipe):
     said = []
     moved = run(recipe, "moved", said=said)

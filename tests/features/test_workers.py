@@ -67,6 +67,7 @@ def history(folder):
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_gives_the_history_and_weights_of_one_without(recipe, tmp_path):
     alone, helped = (run(recipe, tmp_path, workers) for workers in (0, 2))
     assert history(helped) == history(alone)
@@ -76,6 +77,7 @@ def test_a_run_with_workers_gives_the_history_and_weights_of_one_without(recipe,
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_a_run_tells_how_long_it_waited(recipe, tmp_path):
     told = json.loads((run(recipe, tmp_path, 0) / "manifest.json").read_text())["throughput"]
     assert told["first_pass"]["examples_per_second"] > 0
@@ -207,6 +209,7 @@ def test_a_gpu_gets_the_spare_cores_and_a_processor_none(monkeypatch, device, co
     assert preparing_threads(accelerator) == threads
 
 
+@pytest.mark.slow
 def test_several_threads_prepare_the_same_rows_in_the_same_order(fresh, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")

@@ -111,6 +111,7 @@ def require_refusals_only(tmp_path, name, examples):
     meet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_any_content_is_read_or_refused(tmp_path, name):
     require_refusals_only(tmp_path, name, FEW)

@@ -30,6 +30,8 @@ from tests.support.hostile import (
     safetensors,
 )
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "a" * 40
 ZOO = Zoo()
 hostile = ZOO.hostile

@@ -34,6 +34,8 @@ from tests.support.hostile import (
 from tl_text.tokenizing import read_tokenizer
 from tlcore.runs.signals import Stopping
 
+pytestmark = pytest.mark.slow
+
 ZOO = Zoo()
 hostile = ZOO.hostile
 NESTED = '{"a":' * 200_000

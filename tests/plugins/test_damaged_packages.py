@@ -25,6 +25,7 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
 def test_a_damaged_distribution_stops_no_other(tmp_path, change):
     (tmp_path / "site").mkdir()

@@ -121,6 +121,7 @@ def marked(kind, fault, *expected):
     return pytest.param(kind, fault, *expected, id=f"{kind}: {fault}", marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fault", "code", "said"), [marked(*case) for case in ENDING])
 def test_a_run_ends_with_an_error_that_names_what_is_at_fault(tl, kind, fault, code, said):
     trained = {"adapter": "fine-tuning"} if fault == "stage cut off" else {}

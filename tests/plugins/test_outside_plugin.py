@@ -80,6 +80,7 @@ def test_it_is_listed_and_shown_like_what_is_built_in(tl):
     assert ours["offers"]["tasks"] == ["vector-classification", "vector-regression"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [FEATURES, TOP_LAYERS], ids=["feature-extraction", "fine-tuning"])
 def test_it_runs_under_the_built_in_adapters(finished, adapter):
     folder, answer = finished("classification", "blobs", adapter)
@@ -90,6 +91,7 @@ def test_it_runs_under_the_built_in_adapters(finished, adapter):
     assert "cluster 1" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [FEATURES, TOP_LAYERS], ids=["feature-extraction", "fine-tuning"])
 def test_a_task_without_classes_runs_too(finished, adapter):
     folder, answer = finished("regression", "slope", adapter)
@@ -103,6 +105,7 @@ def test_a_task_without_classes_runs_too(finished, adapter):
     assert "oot mean squared error" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_its_model_is_loaded_in_a_fresh_process_with_the_same_predictions(finished, installed):
     folder, _ = finished("regression", "slope", TOP_LAYERS)
     code = (

@@ -184,6 +184,7 @@ def folder(tmp_path, monkeypatch):
 NO_HURRY = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
+@pytest.mark.slow
 @settings(max_examples=500, **NO_HURRY)
 @given(content=spoilt_recipes())
 def test_a_spoilt_recipe_is_read_or_refused_with_the_place_of_each_fault(folder, content):

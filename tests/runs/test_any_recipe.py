@@ -133,6 +133,7 @@ def recipes(draw, folder, bert):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25, derandomize=True, print_blob=False, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_recipe_ends_in_a_finished_run_or_a_clear_refusal(tiny, tmp_path_factory, data):

@@ -73,6 +73,7 @@ def test_what_cannot_be_trained_on_ends_in_a_clear_error(run, kind, case, said):
     assert caught.value.hint or caught.value.where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "case", "said"),
     [
@@ -140,6 +141,7 @@ TORN = ("missing_test_class", "overlap", "unknown_label")
 """Of these the collection holds one of two files."""
 
 
+@pytest.mark.slow
 def test_each_table_and_folder_of_the_collection_ends_as_its_manifest_says(tl_run, bad_inputs):
     with (bad_inputs / "manifest.csv").open(encoding="utf-8") as file:
         cases = [row for row in csv.DictReader(file) if row["kind"] != "image"]

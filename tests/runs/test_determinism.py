@@ -13,6 +13,8 @@ from PIL import Image
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {
     "task": "image-classification",
     "data": {"source": "folder", "path": "PHOTOS"},

@@ -28,6 +28,7 @@ def killing(folder, kills, seed, *cases):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_few_kills(tmp_path):
     killing(tmp_path, 3, 1, "pictures-fine-tuning-1", "texts-lora-1", "pictures-feature-extraction-2")
 

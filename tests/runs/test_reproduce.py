@@ -39,6 +39,7 @@ def tl(*words):
     return CliRunner().invoke(app, ["reproduce", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_it_is_the_same_to_the_last_bit_also_from_elsewhere(first, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -51,6 +52,7 @@ def test_it_is_the_same_to_the_last_bit_also_from_elsewhere(first, tmp_path, mon
     assert "the same to the last bit" in tl(first, "--out", tmp_path / "third").stdout
 
 
+@pytest.mark.slow
 def test_other_data_and_another_processor_are_named_beside_what_differs(first, tmp_path):
     Image.new("RGB", (36, 36), "red").save(tmp_path / "photos" / "a" / "new.png")
     manifest = json.loads((first / "manifest.json").read_text("utf-8"))

@@ -89,6 +89,7 @@ def test_it_goes_on_from_another_folder(place, monkeypatch):
     assert os.getcwd() == str(place / "elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -235,6 +236,7 @@ def test_differences_name_the_key_and_both_values():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_with_a_checkpoint(place, sent, code):
     command = [sys.executable, "-m", "tlcore.cli", "run", "recipe.yaml", "--out", "out", "--set", "train.epochs=100000"]
@@ -250,6 +252,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(place, sent, code):
     assert any((place / "out" / "checkpoints").glob("step-*"))
 
 
+@pytest.mark.slow
 def test_a_refused_change_leaves_the_run_as_it_was(place):
     stopped("out")
     before = (place / "out" / "recipe.yaml").read_text()
@@ -281,6 +284,7 @@ def meanwhile(monkeypatch, name, happens):
     monkeypatch.setattr(tlcore.runs.run, name, late)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_finished(place, monkeypatch):
     stopped("out")
     meanwhile(monkeypatch, "owned", lambda: gone_on("out"))
@@ -289,6 +293,7 @@ def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_fin
     assert len((place / "out" / "history.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_in_a_folder_while_another_reads_its_data_keeps_it(place, monkeypatch):
     meanwhile(monkeypatch, "dataset_of", lambda: stopped("out"))
     with pytest.raises(UsageError, match="overwrites nothing"):
@@ -316,11 +321,13 @@ def test_killed_at_once_the_lock_file_of_its_weights_still_counts(at_once):
         gone_on("out")
 
 
+@pytest.mark.slow
 def test_killed_at_once_and_gone_on_with_other_settings_it_tells_them(at_once):
     gone_on("out", "train.epochs=1")
     assert reproduce(at_once, warn=lambda text: None).different == []
 
 
+@pytest.mark.slow
 def test_what_was_half_written_hinders_nothing_and_goes(place):
     (place / "begun").mkdir()
     (place / "begun" / ".recipe.yaml.k3j2_a9z").write_text("task: ima")

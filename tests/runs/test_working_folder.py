@@ -10,6 +10,8 @@ import pytest
 from tests.support import ROOT
 from tl_text.checkpoint import write_tiny
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("torch", "json", "transformers", "sitecustomize", "usercustomize", "conftest", "tlcore", "yaml", "random")
 START = "import sys; sys.path.pop(0); from tlcore.cli import main; main()"
 """As the installed `tl` starts: the working folder is not among the places of modules."""

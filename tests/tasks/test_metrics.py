@@ -10,6 +10,7 @@ from sklearn import metrics
 from tlcore.tasks.metrics import Ranking, calibration
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**31))
 @sklearn.config_context(assume_finite=True, skip_parameter_validation=True)

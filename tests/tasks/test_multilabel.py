@@ -33,6 +33,7 @@ def test_what_is_predicted_is_a_set_at_the_threshold():
     assert fitted(threshold=0.305).decode(outputs)["prediction"] == [["a", "c"], []]
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(st.integers(2, 5), st.integers(2, 40), st.integers(0, 2**31))
 @sklearn.config_context(assume_finite=True, skip_parameter_validation=True)

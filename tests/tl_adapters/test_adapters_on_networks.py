@@ -42,6 +42,7 @@ def data(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-2)])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("network", NETWORKS)

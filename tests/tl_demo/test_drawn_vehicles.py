@@ -129,11 +129,13 @@ def drawings() -> list[Example]:
     return list(DrawnVehicles(DrawnVehiclesOptions(seed=11, count=600)).examples())
 
 
+@pytest.mark.slow
 def test_pixels_do_not_tell_the_class(drawings):
     reached = accuracy(pixels(drawings), np.array([e.label for e in drawings]), folds=3)
     assert 1.2 / len(CLASSES) < reached < 0.7
 
 
+@pytest.mark.slow
 def test_pretrained_features_do(drawings):
     """On a part of the pictures that the promise is made for, so the bar is lower than 90 %."""
     few = drawings[:125]

@@ -78,6 +78,7 @@ def noise(side):
     return png(Image.merge("RGB", [Image.effect_noise((side, side), 90)] * 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_nothing_that_data_brought_is_markup(tmp_path, payload):
     word = "x" * len(payload)  # long names are shortened, so a harmless one of the same length is the measure
@@ -91,6 +92,7 @@ def test_nothing_that_data_brought_is_markup(tmp_path, payload):
     assert census.tags == harmless
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.text(min_size=1, max_size=60))
 def test_no_text_makes_an_element_or_turns_the_reading_round(text):
@@ -165,6 +167,7 @@ def test_pictures_of_mistakes_are_inside_the_page(tmp_path):
     assert all(address.startswith("data:image/png;base64,") for address in pictures)
 
 
+@pytest.mark.slow
 def test_big_pictures_are_made_smaller_so_that_all_are_shown_in_under_5_mb(tmp_path):
     mistakes = tuple(Mistake(str(n), "a", "b", {}, noise(1200)) for n in range(12))
     assert sum(len(mistake.preview) for mistake in mistakes) > 40_000_000

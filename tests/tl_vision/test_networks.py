@@ -64,6 +64,7 @@ def same(one, other):
     return one.shape == other.shape and float((one - other).abs().max() / other.abs().max()) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_stages_and_pool_are_torchvisions_network_before_its_classifier(name):
     torch.manual_seed(5)

@@ -54,6 +54,7 @@ def close(one, other):
     return float((one - other).abs().max() / other.abs().max()) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["block1", "block2", "block3", "block4", "block5", "fc6", "fc7"])
 def test_each_stage_gives_what_torchvision_gives(reference, checkpoint, output):
     network, _ = reference

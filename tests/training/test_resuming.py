@@ -119,6 +119,7 @@ def told(history):
     return [{key: value for key, value in record.items() if key != "seconds"} for record in history]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=[str(n) for n in range(len(SETTINGS))])
 def test_stopped_after_any_step_it_goes_on_to_the_same_bits(tmp_path, settings):
     whole, whole_history = [], []
