@@ -190,9 +190,8 @@ class _Pass:
         return reason or self._fill(self._store.look(self._keys()) - self._unreadable.keys())
 
     def _fill(self, missing: set[bytes]) -> str:
-        for _ in range(MOST_ROUNDS):
-            if not missing:
-                return ""
+        rounds = 0
+        while missing and rounds < MOST_ROUNDS:
             with claimed(self._store.folder / "claims", missing) as (mine, others):
                 try:
                     self._compute(self._store.look(mine))
@@ -202,6 +201,9 @@ class _Pass:
                 self._tell(f"feature store: waiting for {other.owner}, which computes {len(other.keys)} states")
                 other.wait()
             missing = self._store.look(missing) - self._unreadable.keys()
+            rounds += bool(mine)  # what vanished while this run only waited says nothing against the disk
+        if not missing:
+            return ""
         raise ResourceError(
             f"{len(missing)} states vanish from the feature store whenever they are written",
             where=str(self._store.folder),
