@@ -209,7 +209,7 @@ FAULTY = """
 import os, time
 
 if os.environ.get("RANK") == "1":
-    from tlcore.training.steps import Stepper
+    from tlcore.training.step import Stepper
     take = Stepper.take
 
     def faulty(self, ids, loss_of, step, *drawing):

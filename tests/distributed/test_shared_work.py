@@ -30,7 +30,7 @@ from tlcore.features.readers import FreshStates
 from tlcore.recipe import TrainSection
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
-from tlcore.training.network import Upper
+from tlcore.training.model import Upper
 
 class Doubled(nn.Module):
     def __init__(self):

@@ -155,7 +155,7 @@ from tl_text import BertOptions
 from tl_text.bert import Bert
 from tl_text.checkpoint import opened, write_tiny
 from tlcore import Example
-from tlcore.features.frozen import FrozenPart
+from tlcore.features.extractor import FrozenPart
 from tlcore.training.device import accelerator_for
 from safetensors.torch import save_file
 

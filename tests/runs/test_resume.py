@@ -174,11 +174,10 @@ def test_two_runs_never_share_a_folder(place):
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from tlcore.unfinished import owned
+from tlcore.runs.state import owned
 with owned(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 

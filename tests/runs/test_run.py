@@ -140,8 +140,8 @@ import json, sys
 from importlib.metadata import EntryPoint, entry_points
 sys.path.insert(0, {str(OUTSIDE / "src")!r})
 import tlcore
-from tlcore.plugins import PluginHost
-from tlcore.registry import Registry
+from tlcore.plugins.host import PluginHost
+from tlcore.plugins.registry import Registry
 host = PluginHost([*entry_points(group="tlcore"), EntryPoint("vectors", "outside_vectors", "tlcore")])
 model = tlcore.load({str(result.folder)!r}, registry=Registry(host))
 print(json.dumps(model.predict(json.loads(sys.stdin.read()))))
