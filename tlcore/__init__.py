@@ -29,7 +29,8 @@ _HOMES = {
     "tlcore.tasks.multilabel": ("MultiLabel", "MultiLabelOptions"),
     "tlcore.tasks.regression": ("Regression", "RegressionOptions"),
     "tlcore.tasks.standard": ("standard_tasks",),
-    "tlcore.model.artifact": ("Model", "load"),
+    "tlcore.model.load": ("load",),
+    "tlcore.model.predict": ("Model",),
     "tlcore.runs.run": ("Result", "resume", "run"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -72,7 +73,8 @@ if TYPE_CHECKING:
         nearest,
     )
     from tlcore.hookspecs import API_VERSION, hookimpl
-    from tlcore.model.artifact import Model, load
+    from tlcore.model.load import load
+    from tlcore.model.predict import Model
     from tlcore.runs.run import Result, resume, run
     from tlcore.specs import (
         ANY_MODALITY,

@@ -131,11 +131,11 @@ def test_an_interrupt_ends_with_130_and_no_traceback(site, tmp_path):
         [sys.executable, "-c", "from tlcore.cli import main; main()", *words],
         cwd=tmp_path, env={"PYTHONPATH": str(site), "HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (tmp_path / "here" / "history.jsonl").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "interrupted" in said

@@ -89,7 +89,7 @@ def tl(place, *arguments, code="from tlcore.cli import main; main()", **environm
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 

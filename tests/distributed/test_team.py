@@ -20,7 +20,7 @@ class Table:
 
     def __init__(self, size):
         self.size = size
-        self.barrier = threading.Barrier(size, timeout=20)
+        self.barrier = threading.Barrier(size, timeout=600)
         self.given = [None] * size
 
     def exchanged(self, rank, value):

@@ -240,11 +240,11 @@ def test_differences_name_the_key_and_both_values():
 def test_a_signal_ends_a_run_with_a_checkpoint(place, sent, code):
     command = [sys.executable, "-m", "tlcore.cli", "run", "recipe.yaml", "--out", "out", "--set", "train.epochs=100000"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (place / "out" / "history.jsonl").is_file() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(sent)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == code
     assert "hint: go on: tl run --resume out" in said
     assert "Traceback" not in said

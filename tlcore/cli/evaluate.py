@@ -49,7 +49,7 @@ def evaluate(
     from tlcore.cli.progress import ProgressLine
     from tlcore.evaluation.scoring import evaluation_folder, labelled_examples, score
     from tlcore.files.run_folder import require_free
-    from tlcore.model.artifact import load
+    from tlcore.model.load import load
     from tlcore.recipe import parse_recipe
 
     if split not in (None, "train", "validation", "test"):

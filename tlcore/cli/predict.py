@@ -50,7 +50,7 @@ def predict(
 ) -> None:
     """Predict with the model of RUN. Every input gets a row; one that cannot be read says why."""
     from tlcore.cli import registry_of
-    from tlcore.model.artifact import about, load, model_folder
+    from tlcore.model.load import about, load, model_folder
 
     registry = registry_of(ctx)
     kind = about(model_folder(run))["inputs"]

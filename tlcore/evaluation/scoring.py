@@ -21,7 +21,7 @@ from tlcore.recipe import DataSection, Recipe, plain
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlcore.model.artifact import Model
+    from tlcore.model.predict import Model
 
 __all__ = ["Scored", "evaluation_folder", "labelled_examples", "score"]
 

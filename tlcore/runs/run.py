@@ -262,7 +262,7 @@ class _Run:
         earlier: Earlier | None,
     ) -> Result:
         from tlcore.evaluation.splits import scored_splits
-        from tlcore.model.artifact import require_apart, save
+        from tlcore.model.save import require_apart, save
         from tlcore.randomness import seeded
         from tlcore.runs.precompute import FirstPasses
         from tlcore.training.checkpoints import Checkpoints

@@ -1,0 +1,76 @@
+"""A trained model that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlcore.contracts import Backbone, Example, Problem, Task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+    from tlcore.training.model import Upper
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A trained model, ready to predict."""
+
+    def __init__(self, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
+        self.task = task
+        self._backbone = backbone
+        self._upper = accelerator.prepare_model(upper, evaluation_mode=True).eval()
+        self._line = upper.line
+        self._accelerator = accelerator
+
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return for each input what the task decodes: a classifier's prediction, confidence and probabilities.
+
+        An input that cannot be read has a single key, ``problem``, with the reason; nothing takes its place.
+        """
+        examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
+        found: list[dict[str, Any]] = [{} for _ in examples]
+        outputs, problems = self.outputs(examples)
+        for problem in problems:
+            found[int(problem.id)] = {"problem": problem.reason}
+        readable = [place for place, answer in enumerate(found) if not answer]
+        decoded = self.task.decode(outputs) if readable else {}
+        for row, place in enumerate(readable):
+            found[place] = {name: values[row] for name, values in decoded.items()}
+        return found
+
+    def outputs(
+        self, examples: Sequence[Example], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> tuple[Tensor, list[Problem]]:
+        """Return what the head gives for the examples that can be read, (N, outputs) in their order, and the others.
+
+        Raises:
+            NumericError: one is not finite.
+        """
+        import torch
+
+        from tlcore.features.extractor import FrozenPart, Wanted, prepared
+        from tlcore.training.inference import streamed
+        from tlcore.training.nonfinite import require_finite_outputs
+
+        reasons: dict[int, str] = {}
+        wanted = [Wanted(str(place).encode(), example.id, example) for place, example in enumerate(examples)]
+
+        def refuse(one: Wanted, reason: str) -> None:
+            reasons[int(one.key)] = reason
+
+        if self._line:
+            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
+            rows = frozen.states(wanted, refuse, progress, len(wanted))
+        else:
+            rows = prepared(self._backbone, wanted, refuse, progress, len(wanted))
+        found = {int(one.key): outputs for one, outputs in streamed(self._upper, rows, self._accelerator)}
+        problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
+        if not found:
+            return torch.empty(0, self.task.outputs), problems
+        outputs = torch.stack([found[place] for place in sorted(found)])
+        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._upper.parts())
+        return outputs, problems
