@@ -31,7 +31,8 @@ _HOMES = {
     "tlcore.tasks.standard": ("standard_tasks",),
     "tlcore.model.load": ("load",),
     "tlcore.model.predict": ("Model",),
-    "tlcore.runs.run": ("Result", "resume", "run"),
+    "tlcore.runs.context": ("Result",),
+    "tlcore.runs.run": ("resume", "run"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -75,7 +76,8 @@ if TYPE_CHECKING:
     from tlcore.hookspecs import API_VERSION, hookimpl
     from tlcore.model.load import load
     from tlcore.model.predict import Model
-    from tlcore.runs.run import Result, resume, run
+    from tlcore.runs.context import Result
+    from tlcore.runs.run import resume, run
     from tlcore.specs import (
         ANY_MODALITY,
         AdapterSpec,

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import tlcore
-import tlcore.runs.run
 from tlcore.errors import Interrupted, UsageError, WeightsError
+from tlcore.runs import extract, run, setup
 from tlcore.runs.reproduce import reproduce
 from tlcore.runs.signals import Stopping
 from tlcore.runs.state import differences, finished_epochs, owned
@@ -271,22 +271,22 @@ def test_a_stop_while_a_head_is_solved_or_in_the_last_epoch_is_not_lost(place):
         assert [json.loads(line)["epoch"] for line in lines] == list(range(1, len(lines) + 1))
 
 
-def meanwhile(monkeypatch, name, happens):
-    """Let something happen once, when a run first comes to a function of `tlcore.runs.run`."""
-    real, left = getattr(tlcore.runs.run, name), [happens]
+def meanwhile(monkeypatch, module, name, happens):
+    """Let something happen once, when a run first calls a function that a module imports."""
+    real, left = getattr(module, name), [happens]
 
     def late(*given):
         while left:
             left.pop()()
         return real(*given)
 
-    monkeypatch.setattr(tlcore.runs.run, name, late)
+    monkeypatch.setattr(module, name, late)
 
 
 @pytest.mark.slow
 def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_finished(place, monkeypatch):
     stopped("out")
-    meanwhile(monkeypatch, "owned", lambda: gone_on("out"))
+    meanwhile(monkeypatch, setup, "owned", lambda: gone_on("out"))
     with pytest.raises(UsageError, match="is finished"):
         gone_on("out")
     assert len((place / "out" / "history.jsonl").read_text().splitlines()) == 3
@@ -294,7 +294,7 @@ def test_a_run_that_ends_while_another_process_begins_to_go_on_with_it_stays_fin
 
 @pytest.mark.slow
 def test_a_run_that_begins_in_a_folder_while_another_reads_its_data_keeps_it(place, monkeypatch):
-    meanwhile(monkeypatch, "dataset_of", lambda: stopped("out"))
+    meanwhile(monkeypatch, run, "build_dataset", lambda: stopped("out"))
     with pytest.raises(UsageError, match="overwrites nothing"):
         tlcore.run("recipe.yaml", out="out", overrides=["seed=9"], warn=lambda text: None)
     assert gone_on("out").metrics == tlcore.run("recipe.yaml", out="whole", warn=lambda text: None).metrics
@@ -308,7 +308,7 @@ def at_once(place, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(tlcore.runs.run, "about_backbone", killed)
+        patched.setattr(extract, "about_backbone", killed)
         with pytest.raises(SystemExit):
             tlcore.run("recipe.yaml", out="out", warn=lambda text: None)
     return place / "out"

@@ -69,14 +69,14 @@ def why(
     from tlcore.features.cache import store_root
     from tlcore.notes import noted, stdout_to_stderr
     from tlcore.recipe import read_recipe
-    from tlcore.runs.components import dataset_of, early_line_of, parts_of
+    from tlcore.runs.components import build_components, build_dataset, early_line_of
     from tlcore.runs.precompute import FirstPasses
     from tlcore.training.device import accelerator_for, half_format
 
     with stdout_to_stderr(), noted([]):
         resolved = read_recipe(recipe, registry_of(ctx), set_ or ())
-        dataset = dataset_of(resolved)
-        parts = parts_of(resolved, dataset)
+        dataset = build_dataset(resolved)
+        parts = build_components(resolved, dataset)
         passes = FirstPasses(
             resolved,
             dataset,

@@ -1,4 +1,4 @@
-"""What a recipe is made into before anything is computed: examples, task, network and plan."""
+"""Build what a recipe names before anything is computed: examples, task, network and plan."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from tlcore.recipe import Recipe
 from tlcore.weights.lock import verify_used
 from tlcore.weights.sources import recorded_files
 
-__all__ = ["Parts", "dataset_of", "early_line_of", "parts_of"]
+__all__ = ["RunComponents", "build_components", "build_dataset", "early_line_of"]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What is adapted to what, and how."""
+class RunComponents:
+    """What a run is made of: the data, the task fitted to its labels, the network, and how it is adapted."""
 
+    dataset: Dataset
     task: Task
     task_state: Mapping[str, Any]
     backbone: Backbone
     plan: Plan
 
 
-def dataset_of(recipe: Recipe) -> Dataset:
+def build_dataset(recipe: Recipe) -> Dataset:
     """Read the examples of a recipe and split them.
 
     Raises:
@@ -43,7 +44,7 @@ def dataset_of(recipe: Recipe) -> Dataset:
     return split_examples(source, shares=shares, max_bad=section.max_bad, leaks=section.leaks)
 
 
-def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Parts:
+def build_components(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> RunComponents:
     """Build task, backbone and plan; weights that a lock file lists must still be the same.
 
     Raises:
@@ -79,7 +80,7 @@ def parts_of(recipe: Recipe, dataset: Dataset, lock: Path | None = None) -> Part
             f"{len(late)} of the adapter's phases begin after the last of {recipe.train.epochs} epochs, from epoch "
             f"{min(late) + 1} on; what they would train stays frozen"
         )
-    return Parts(task, task_state, backbone, plan)
+    return RunComponents(dataset, task, task_state, backbone, plan)
 
 
 def early_line_of(recipe: Recipe, stages: Sequence[str], plan: Plan) -> EarlyLine | None:

@@ -125,7 +125,7 @@ def _faults_of_source(source: Choice) -> list[Fault]:
 def _faults_of_parts(recipe: Recipe, notes: list[str] | None) -> list[Fault]:
     """Build what a run builds; what does not depend on a part that fails is looked at all the same."""
     from tlcore.randomness import seeded
-    from tlcore.runs.components import dataset_of, parts_of
+    from tlcore.runs.components import build_components, build_dataset
     from tlcore.training.device import require_device
     from tlcore.weights.sources import without_network
 
@@ -137,14 +137,14 @@ def _faults_of_parts(recipe: Recipe, notes: list[str] | None) -> list[Fault]:
             require_device(recipe.train.device, recipe.train.precision)
         paths = {key: value for key, value in vars(source.options).items() if isinstance(value, Path)}
         with _kept(found, source.name, "data", paths):
-            dataset = dataset_of(recipe)
+            dataset = build_dataset(recipe)
             if notes is not None:
                 notes += dataset.notes
         with _kept(found, recipe.backbone.name, "backbone"), seeded(recipe.seed, "backbone"):
             backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
         if dataset is not None and backbone is not None:
             with _kept(found, _all_three(recipe)):
-                parts = parts_of(recipe, dataset)
+                parts = build_components(recipe, dataset)
                 found += _faults_of_disk(run_size(recipe, parts.backbone, parts.plan).needed)
         elif dataset is not None:
             with _kept(found, recipe.task.name, "task"):

@@ -18,7 +18,8 @@ from tlcore.files.untrusted import read_object, read_records
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import read_recipe
-from tlcore.runs.run import Progress, Result, run
+from tlcore.runs.context import Progress, Result
+from tlcore.runs.run import run
 from tlcore.runs.state import differences
 
 __all__ = ["Reproduction", "reproduce"]

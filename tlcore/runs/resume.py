@@ -1,4 +1,4 @@
-"""Going on with a run that another process began: what must be as it was, and where its training stands."""
+"""Resume a run that another process started: what must be unchanged, and the checkpoint to continue from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tlcore.training.checkpoints import Checkpoints
     from tlcore.training.state import Begun
 
-__all__ = ["Earlier", "threads_so_far"]
+__all__ = ["ResumeContext", "threads_so_far"]
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What a run is gone on with: what it began with, if it had come so far, and whether that may have changed."""
+class ResumeContext:
+    """How a run to resume was started: what decided its results, if it came that far, and whether that may change."""
 
     identity: Mapping[str, Any] | None
     allow_changed: bool
@@ -89,11 +89,11 @@ class Earlier:
         return Begun(checkpoints.newest, history, other_data=other)
 
 
-def threads_so_far(earlier: Earlier | None) -> list[int]:
+def threads_so_far(resumed: ResumeContext | None) -> list[int]:
     """Return with how many threads each process of a run has computed, this one last; note where they differ."""
     import torch
 
-    threads = [*(earlier.threads if earlier is not None else ()), torch.get_num_threads()]
+    threads = [*(resumed.threads if resumed is not None else ()), torch.get_num_threads()]
     if len(set(threads)) > 1:
         note(
             f"this run has computed with other numbers of threads ({', '.join(map(str, threads))}): they add up in "
