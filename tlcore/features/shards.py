@@ -184,6 +184,8 @@ def open_shard(path: Path) -> Shard:
         raise DamagedShard(f"{path.name}: {error.what}") from error
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
+    except RuntimeError as error:  # torch opens the file again to map it; another process may have evicted it
+        raise OSError(str(error)) from error
     if namespace != path.parent.name:
         raise DamagedShard(f"{path.name} holds states of another network or preparation")
     starts = None
@@ -219,6 +221,8 @@ def shard_keys(path: Path) -> list[bytes]:
         raise DamagedShard(f"{path.name}: {error.what}") from error
     except (SafetensorError, TypeError) as error:
         raise DamagedShard(f"{path.name}: {error}") from error
+    except RuntimeError as error:  # as in ``open_shard``
+        raise OSError(str(error)) from error
 
 
 def _require_file(path: Path) -> None:
