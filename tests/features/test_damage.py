@@ -3,9 +3,10 @@
 import random
 
 import pytest
+import safetensors
 import torch
 
-from tlcore.features.shards import DamagedShard, ShardWriter, open_shard
+from tlcore.features.shards import DamagedShard, ShardWriter, open_shard, shard_keys
 
 
 def changed(raw, how, drawn):
@@ -31,3 +32,19 @@ def test_no_damage_gets_by(tmp_path, how, times, ragged):
         path.write_bytes(changed(raw, how, drawn))
         with pytest.raises(DamagedShard):
             open_shard(path)
+
+
+@pytest.mark.parametrize("read", [open_shard, shard_keys])
+def test_a_shard_that_is_evicted_while_it_is_opened_is_gone_and_not_damaged(tmp_path, monkeypatch, read):
+    writer = ShardWriter(tmp_path, "a machine")
+    writer.add(bytes(32), {"hidden": torch.zeros(3)}, [])
+    path, real = writer.publish(), safetensors.safe_open
+
+    def evicted_once_open(file, framework):
+        opened = real(file, framework)
+        path.unlink()
+        return opened
+
+    monkeypatch.setattr(safetensors, "safe_open", evicted_once_open)
+    with pytest.raises(OSError, match="No such file"):
+        read(path)
