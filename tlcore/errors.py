@@ -27,10 +27,14 @@ __all__ = [
     "UnreadableError",
     "UsageError",
     "WeightsError",
+    "is_out_of_memory",
     "nearest",
     "nearest_file",
 ]
 
+OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "std::bad_alloc", "_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 FAULTS_SHOWN = 100
 LETTERS_SHOWN = 500
 """What a message shows of a recipe that has thousands of faults, or names of thousands of letters."""
@@ -139,6 +143,11 @@ class UnreadableError(Exception):
 
     The run skips the example and lists it in ``problems.jsonl``; it never puts another in its place.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory is exhausted; torch says so in errors of its own."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import tlcore
 from tests.support import MISBEHAVING, OUTSIDE
 from tests.support.site import Site
 from tlcore.cli import app
@@ -131,6 +132,12 @@ def test_a_run_ends_with_an_error_that_names_what_is_at_fault(tl, kind, fault, c
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not Path("out", "manifest.json").exists()
+
+
+def test_from_python_too_the_error_names_the_plugin(tl):
+    tl("task", "loss raising")
+    with pytest.raises(tlcore.PluginError, match=r"plugin odd .* failed in method: RuntimeError"):
+        tlcore.run("recipe.yaml", out="again", warn=lambda text: None)
 
 
 def metrics_of(done):

@@ -13,20 +13,12 @@ from typer.core import TyperGroup
 
 from tlcore.cli.invocation import Invocation
 from tlcore.cli.layout import harmless
-from tlcore.errors import Interrupted, ResourceError, TLError, UsageError
+from tlcore.errors import Interrupted, ResourceError, TLError, UsageError, is_out_of_memory
 from tlcore.files.disk import NO_SPACE
 from tlcore.redaction import redacted
 
 __all__ = ["GuardedGroup"]
 
-OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "std::bad_alloc",
-    "_STATUS_ALLOC_FAILED",
-)
-"""How torch says it, as errors of its own."""
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -64,7 +56,7 @@ def _refusal(error: BaseException) -> TLError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
-    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return ResourceError(
             "out of memory",
             where=next(iter(str(error).splitlines()), None),

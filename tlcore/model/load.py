@@ -16,6 +16,7 @@ from tlcore.minimum_versions import require_floors
 from tlcore.model.layout import ABOUT, BACKBONE, FORMAT, PLUGIN_PARTS, SELF_TEST, TENSORS, modules_of
 from tlcore.model.predict import Model
 from tlcore.model.self_test import head_digest, require_same_outputs
+from tlcore.plugins.errors import plugin_errors
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import Choice, read_choice
@@ -53,6 +54,7 @@ def about(folder: Path) -> dict[str, Any]:
     return found
 
 
+@plugin_errors()
 def load(run: str | Path, *, registry: Registry | None = None, device: str = "auto") -> Model:
     """Return the model of a finished run (its folder, or the ``model`` folder in it).
 

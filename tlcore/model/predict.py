@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example, Problem, Task
+from tlcore.plugins.errors import plugin_errors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -26,6 +27,7 @@ class Model:
         self._line = upper.line
         self._accelerator = accelerator
 
+    @plugin_errors()
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Return for each input what the task decodes: a classifier's prediction, confidence and probabilities.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from tlcore.errors import PluginError, TLError
+from tlcore.errors import PluginError, TLError, is_out_of_memory
 from tlcore.plugins.host import BUILTIN_DISTRIBUTION, Plugin, installed_plugins
 
-__all__ = ["broken", "fault_of"]
+__all__ = ["broken", "fault_of", "plugin_errors"]
 
 LONGEST_REASON = 400
 
@@ -45,6 +46,22 @@ def fault_of(error: BaseException) -> PluginError | None:
                 hint="that is for who wrote it to mend; `tl --debug` shows the traceback",
             )
     return fault_of(error.__cause__) if error.__cause__ is not None else None
+
+
+@contextlib.contextmanager
+def plugin_errors() -> Iterator[None]:
+    """Turn what an installed plugin's own code raises into a PluginError that names it; usable as a decorator.
+
+    A full disk and exhausted memory are not the plugin's fault.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except BaseException as error:  # a plugin may raise anything; sys.exit(0) would look like success
+        if not is_out_of_memory(error) and (fault := fault_of(error)) is not None:
+            raise fault from error
+        raise
 
 
 def _doing(frame: FrameType) -> str:

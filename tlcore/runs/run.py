@@ -10,6 +10,7 @@ from pathlib import Path
 from tlcore.contracts import RunStarted
 from tlcore.minimum_versions import require_floors
 from tlcore.notes import noted
+from tlcore.plugins.errors import plugin_errors
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import Recipe, read_recipe
@@ -109,6 +110,7 @@ def resume(
         )
 
 
+@plugin_errors()
 def _execute(request: RunRequest) -> Result:
     """Run every step in its order; each gets the context and what earlier steps returned."""
     from tlcore.features.workers import named_deaths
