@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tlcore.contracts import Plan
 
-__all__ = ["EarlyLine", "early_line", "held_until"]
+__all__ = ["EarlyLine", "early_line", "first_trained_at"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class EarlyLine:
     """The first epoch, counted from 0, that reads at the plan's own line."""
 
 
-def held_until(plan: Plan, epoch: int) -> int:
+def first_trained_at(plan: Plan, epoch: int) -> int:
     """Return the index of the first stage that the schedule lets train in an epoch."""
     current = [phase for phase in sorted(plan.schedule, key=lambda phase: phase.epoch) if phase.epoch <= epoch]
     return max(plan.freeze_line, current[-1].first_trained) if current else plan.freeze_line
@@ -32,8 +32,8 @@ def early_line(plan: Plan, stages: Sequence[str], *, epochs: int, versions: int 
     fewer epochs that pass through the held stages. A stage that the adapter changes is never below a line.
     """
     changed = [stages.index(injection.stage) for injection in plan.injections]
-    line = min([held_until(plan, 0), *changed])
+    line = min([first_trained_at(plan, 0), *changed])
     if line <= plan.freeze_line:
         return None
-    until = next((epoch for epoch in range(epochs) if held_until(plan, epoch) < line), epochs)
+    until = next((epoch for epoch in range(epochs) if first_trained_at(plan, epoch) < line), epochs)
     return EarlyLine(line, until) if until >= versions else None

@@ -1,4 +1,4 @@
-"""The files of the store: some hundred states end to end, named by the digest of their content, never changed."""
+"""The files of the feature cache: many states end to end, named by the digest of their content, never changed."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class DamagedShard(Exception):
 
 @dataclass(frozen=True)
 class Shard:
-    """States of one file, mapped into memory: nothing is read before it is asked for."""
+    """States of one file, mapped into memory: nothing is read before it is needed."""
 
     path: Path
     packed_keys: Tensor
     """(N, 32) bytes."""
     ragged: tuple[str, ...]
     values: Mapping[str, Tensor]
-    """By name: (N, …) each, a ragged one (places of all rows, …)."""
+    """By name: (N, …) each, a ragged one (positions of all rows, …)."""
     starts: Tensor | None
     """(N + 1): where each ragged row begins."""
     made_on: str
@@ -62,7 +62,7 @@ class Shard:
         return _split(self.packed_keys)
 
     def length(self, number: int) -> int:
-        """Return how many places a state has; 0 where it is not ragged."""
+        """Return the number of positions of a state; 0 where it is not ragged."""
         return 0 if self.starts is None else int(self.starts[number + 1] - self.starts[number])
 
     def row(self, number: int) -> State:
@@ -92,14 +92,14 @@ class _Column:
 
 
 class ShardWriter:
-    """Collects states, as bytes rather than tensors, and publishes them as one shard."""
+    """Collects states, as bytes rather than tensors, and writes them as one shard."""
 
     def __init__(self, folder: Path, made_on: str) -> None:
         self._folder = folder
         self._made_on = made_on
-        self._begin()
+        self._clear()
 
-    def _begin(self) -> None:
+    def _clear(self) -> None:
         self._keys = bytearray()
         self._columns: dict[str, _Column] = {}
         self._lengths: list[int] = []
@@ -110,18 +110,18 @@ class ShardWriter:
 
     @property
     def size(self) -> int:
-        """How large the shard would be now."""
+        """The bytes of the shard as it is now."""
         return len(self._keys) + sum(len(column.raw) for column in self._columns.values())
 
     def keys(self) -> set[bytes]:
-        """Return the keys of what was collected."""
+        """Return the keys of the collected states."""
         return {bytes(self._keys[n : n + KEY_BYTES]) for n in range(0, len(self._keys), KEY_BYTES)}
 
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
-        """Take the state of one example.
+        """Add the state of one example.
 
         Raises:
-            ValueError: it has other tensors, types or shapes than the states before it.
+            ValueError: its tensors, types or shapes differ from those of the states before it.
         """
         import torch
 
@@ -141,13 +141,11 @@ class ShardWriter:
     def _about(self) -> dict[str, str]:
         return {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
 
-    def publish(self) -> Path | None:
-        """Write what was collected, whole or not at all, and begin anew; return the file, None where there is none."""
+    def publish(self) -> Path:
+        """Write the collected states, whole or not at all; return the file, and collect the next."""
         import torch
         from safetensors.torch import save
 
-        if not self._keys:
-            return None
         tensors = {KEYS: torch.frombuffer(self._keys, dtype=torch.uint8).view(-1, KEY_BYTES)}
         tensors |= {COLUMN + name: column.tensor() for name, column in self._columns.items()}
         if self._ragged:
@@ -156,7 +154,7 @@ class ShardWriter:
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         self._folder.mkdir(parents=True, exist_ok=True)
         publish_file(path, content)
-        self._begin()
+        self._clear()
         return path
 
 
@@ -168,37 +166,24 @@ def open_shard(path: Path) -> Shard:
         OSError: it is gone, or cannot be read.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
 
     _require_file(path)
     if file_digest(path) != path.name.removesuffix(SUFFIX):
         raise DamagedShard(f"{path.name} was changed since it was written")
-    try:
-        require_few_tensors(path)
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            about: dict[str, Any] = file.metadata() or {}
+    with _parsed(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        about: dict[str, Any] = file.metadata() or {}
         ragged, made_on, namespace = tuple(json.loads(about["ragged"])), about["made_on"], about["namespace"]
-        _require_alike(tensors, ragged)
-    except WeightsError as error:
-        raise DamagedShard(f"{path.name}: {error.what}") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedShard(f"{path.name}: {error}") from error
+        _require_rows(tensors, ragged)
     if namespace != path.parent.name:
         raise DamagedShard(f"{path.name} holds states of another network or preparation")
     starts = None
     if LENGTHS in tensors:
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), tensors[LENGTHS].cumsum(0)])
     with contextlib.suppress(OSError):
-        os.utime(path)  # when it was last used decides what is evicted first
-    return Shard(
-        path=path,
-        packed_keys=tensors[KEYS],
-        ragged=ragged,
-        values={name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)},
-        starts=starts,
-        made_on=made_on,
-    )
+        os.utime(path)  # what was used longest ago is evicted first
+    values = {name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)}
+    return Shard(path, tensors[KEYS], ragged, values, starts, made_on)
 
 
 def shard_keys(path: Path) -> list[bytes]:
@@ -208,17 +193,9 @@ def shard_keys(path: Path) -> list[bytes]:
         DamagedShard: it cannot be read as one.
         OSError: it is gone.
     """
-    from safetensors import SafetensorError, safe_open
-
     _require_file(path)
-    try:
-        require_few_tensors(path)
-        with safe_open(path, "pt") as file:
-            return _split(file.get_tensor(KEYS))
-    except WeightsError as error:
-        raise DamagedShard(f"{path.name}: {error.what}") from error
-    except (SafetensorError, TypeError) as error:
-        raise DamagedShard(f"{path.name}: {error}") from error
+    with _parsed(path) as file:
+        return _split(file.get_tensor(KEYS))
 
 
 def _require_file(path: Path) -> None:
@@ -226,12 +203,23 @@ def _require_file(path: Path) -> None:
         raise DamagedShard(f"{path.name} is no file") if os.path.lexists(path) else FileNotFoundError(str(path))
 
 
-def _require_alike(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
-    """Refuse tensors that do not have the rows that the keys say.
+@contextlib.contextmanager
+def _parsed(path: Path) -> Iterator[Any]:
+    """Open the file of a shard; whatever does not fit in it is damage."""
+    from safetensors import SafetensorError, safe_open
 
-    Raises:
-        ValueError: the message says which.
-    """
+    try:
+        require_few_tensors(path)
+        with safe_open(path, "pt") as file:
+            yield file
+    except WeightsError as error:
+        raise DamagedShard(f"{path.name}: {error.what}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedShard(f"{path.name}: {error}") from error
+
+
+def _require_rows(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
+    """Raise ValueError for tensors that do not have as many rows as there are keys."""
     import torch
 
     keys, lengths = tensors[KEYS], tensors.get(LENGTHS)
@@ -239,15 +227,15 @@ def _require_alike(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None
         raise ValueError(f"its keys are {keys.dtype} of {list(keys.shape)}")
     if (lengths is not None) != bool(ragged):
         raise ValueError("it does not say how long its rows are")
-    places = len(keys)
+    positions = len(keys)
     if lengths is not None:
         if lengths.dtype != torch.int64 or lengths.shape != (len(keys),) or bool((lengths < 0).any()):
             raise ValueError("the lengths of its rows are none")
-        places = int(lengths.sum())
+        positions = int(lengths.sum())
     for name in tensors.keys() - {KEYS, LENGTHS}:
-        wanted = places if name.removeprefix(COLUMN) in ragged else len(keys)
-        if not tensors[name].dim() or len(tensors[name]) != wanted:
-            raise ValueError(f"{name} does not have {wanted} rows")
+        rows = positions if name.removeprefix(COLUMN) in ragged else len(keys)
+        if not tensors[name].dim() or len(tensors[name]) != rows:
+            raise ValueError(f"{name} does not have {rows} rows")
 
 
 def _split(keys: Tensor) -> list[bytes]:
@@ -256,6 +244,6 @@ def _split(keys: Tensor) -> list[bytes]:
 
 
 def shard_files(folder: Path) -> Iterator[Path]:
-    """Yield the shards of a folder by name; none where there is no such folder, or none that may be read."""
+    """Yield the shards of a folder by name; none where the folder does not exist or cannot be read."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         yield from sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))

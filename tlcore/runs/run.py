@@ -58,8 +58,8 @@ from tlcore.weights.lock import lock_beside
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from tlcore.features.precompute import FirstPass
-    from tlcore.runs.precompute import FirstPasses
+    from tlcore.features.precompute import PrecomputedFeatures
+    from tlcore.runs.precompute import FeaturePlanner
     from tlcore.training.checkpoints import Checkpoints
     from tlcore.training.loop import EarlyReading, Trainer
     from tlcore.training.state import Begun, Training
@@ -176,7 +176,7 @@ class _Run:
         self.started = datetime.datetime.now().astimezone()
 
     def execute(self, out: Path | None, earlier: Earlier | None = None) -> Result:
-        from tlcore.features.workers import named_deaths
+        from tlcore.features.workers import explain_worker_exit
 
         began = time.perf_counter()
         with _uncollected():
@@ -201,7 +201,7 @@ class _Run:
             started = RunStarted(folder=self.folder, recipe=self.plain, counts=counts, notes=tuple(dataset.notes))
             self._tell("tl_run_started", started)
             try:
-                with noted(dataset.notes, self.warn), named_deaths(), contextlib.ExitStack() as self.ending:
+                with noted(dataset.notes, self.warn), explain_worker_exit(), contextlib.ExitStack() as self.ending:
                     result = self._trained(accelerator, dataset, parts, began, earlier)
             except KeyboardInterrupt:
                 if not self.stopping.asked():  # whoever calls from Python hears what Python raised
@@ -262,9 +262,10 @@ class _Run:
         earlier: Earlier | None,
     ) -> Result:
         from tlcore.evaluation.splits import scored_splits
+        from tlcore.features.precompute import Reporter
         from tlcore.model.save import require_apart, save
         from tlcore.randomness import seeded
-        from tlcore.runs.precompute import FirstPasses
+        from tlcore.runs.precompute import FeaturePlanner
         from tlcore.training.checkpoints import Checkpoints
         from tlcore.training.device import precision_of
         from tlcore.training.loop import Trainer
@@ -274,18 +275,17 @@ class _Run:
         about = about_backbone(self.plain["backbone"]["name"], backbone, plan)
         frozen = frozen_digest(backbone, plan.freeze_line)
         sizes = run_size(self.recipe, backbone, plan, self.team.size)
-        passes = FirstPasses(
+        planner = FeaturePlanner(
             self.recipe,
             dataset,
             backbone,
             own_folder=self.folder / "features",
             reserved=sizes.needed,
-            progress=self.progress,
-            tell=self.warn,
+            reporter=Reporter(self.progress, self.warn),
         )
         if self.recipe.train.precision == "auto":
             with self.clock.phase("precision"):
-                accelerator = passes.accelerator(accelerator)
+                accelerator = planner.choose_precision(accelerator)
         plugins, size = self.host.plugins, self.team.size
         identity = run_identity(self.plain, dataset, about["digest"], plugins, accelerator, processes=size)
         threads = threads_so_far(earlier)
@@ -298,10 +298,9 @@ class _Run:
         if self.team.leads:  # the others write nothing
             self.warn(sizes.require_room(self.folder))
         with self.clock.phase("features"):
-            found = self._first_pass(passes, accelerator, dataset, plan)
-            early = self._early_reading(passes, accelerator, dataset, plan, found)
-            if close := getattr(found.reader, "close", None):
-                self.ending.callback(close)
+            found = self._precompute(planner, accelerator, dataset, plan)
+            early = self._early_reading(planner, accelerator, dataset, plan, found)
+            self.ending.callback(found.reader.close)
         with seeded(self.recipe.seed, "injections"):
             upper = Upper(backbone, plan)
         require_apart(backbone, upper)
@@ -338,7 +337,7 @@ class _Run:
                 shutil.rmtree(self.folder / "model", ignore_errors=True)  # of an earlier process, which wrote the same
                 save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
-        manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
+        manifest = self._manifest(accelerator, dataset, {**about, "why_precision": planner.why}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
@@ -370,9 +369,9 @@ class _Run:
 
     def _look_around(self) -> None:
         """Note where somebody else could change what this run reads again: its own files, and stored states."""
-        from tlcore.features.cache import store_root
+        from tlcore.features.maintenance import cache_root
 
-        stored = [store_root()] if self.recipe.features.store != "never" else []
+        stored = [cache_root()] if self.recipe.features.store != "never" else []
         for folder in (self.folder, *stored):
             if danger := open_to_others(folder):
                 note(f"{folder} can be changed by others: {danger}")
@@ -464,9 +463,11 @@ class _Run:
         finally:
             trackers.finish()
 
-    def _first_pass(self, passes: FirstPasses, accelerator: Accelerator, dataset: Dataset, plan: Plan) -> FirstPass:
+    def _precompute(
+        self, planner: FeaturePlanner, accelerator: Accelerator, dataset: Dataset, plan: Plan
+    ) -> PrecomputedFeatures:
         examples = [example for split in SPLITS for example in dataset.split(split)]
-        found = passes.at(plan.freeze_line, accelerator, examples)
+        found = planner.precompute(plan.freeze_line, accelerator, examples)
         problems = [*dataset.problems, *found.problems]
         self.files.write_problems(problems)
         require_few_problems(problems, len(examples) - len(found.problems), self.recipe.data.max_bad)
@@ -479,22 +480,27 @@ class _Run:
         return found
 
     def _early_reading(
-        self, passes: FirstPasses, accelerator: Accelerator, dataset: Dataset, plan: Plan, found: FirstPass
+        self,
+        planner: FeaturePlanner,
+        accelerator: Accelerator,
+        dataset: Dataset,
+        plan: Plan,
+        found: PrecomputedFeatures,
     ) -> EarlyReading | None:
         """Compute where the first epochs read, if a schedule holds stages back in them; add it to what was found."""
         from tlcore.training.loop import EarlyReading
 
-        at = early_line_of(self.recipe, passes.stages, plan)
+        at = early_line_of(self.recipe, planner.stages, plan)
         if at is None:
             return None
-        names = [*passes.stages, "the head"]
+        names = [*planner.stages, "the head"]
         self.warn(
             f"the line moves once: the first {at.until} epochs read states below {names[at.line]}, "
             f"those after them below {names[plan.freeze_line]}"
         )
         examples = [example for split in SPLITS for example in dataset.split(split)]
-        below = (plan.freeze_line, found.reader)
-        first = passes.at(at.line, accelerator, examples, epochs=at.until, below=below)
+        start = (plan.freeze_line, found.reader)
+        first = planner.precompute(at.line, accelerator, examples, epochs=at.until, start=start)
         found.computed, found.reused = found.computed + first.computed, found.reused + first.reused
         found.stored_bytes += first.stored_bytes
         return EarlyReading(at, first.reader)
