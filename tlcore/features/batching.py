@@ -100,15 +100,13 @@ class Buckets(Generic[Tag]):
     def _batch(self, key: tuple[object, ...]) -> tuple[list[Tag], State]:
         members = self._waiting.pop(key)
         length = key[0] if isinstance(key[0], int) else None
-        rows = [row for _, row in members]
-        return [tag for tag, _ in members], stacked(
-            rows, self.ragged, length=length, count=self._times * rows_for(length)
-        )
+        tags, rows = zip(*members, strict=True)
+        return list(tags), stacked(rows, self.ragged, length=length, count=self._times * rows_for(length))
 
     def _length(self, row: State) -> int | None:
         if not self.ragged:
             return None
-        places = len(row[self.ragged[0]])
+        places = length_of(row, self.ragged)
         return next((length for length in LENGTHS if places <= length), places)
 
 

@@ -22,16 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ABOUT", "FeatureCache", "folder_of"]
+__all__ = ["ABOUT", "FeatureCache"]
 
 ABOUT = "about.json"
-DIGITS = 32
-"""A namespace's folder is named by this many digits of its digest."""
-
-
-def folder_of(root: Path, namespace: Namespace) -> Path:
-    """Return the folder of a namespace below the root of the feature cache."""
-    return root / namespace.digest[:DIGITS]
 
 
 class FeatureCache:
@@ -48,9 +41,9 @@ class FeatureCache:
         only_read: Path | None = None,
     ) -> None:
         """Use the namespace's folder below ``root``; states below the root ``only_read`` are read too."""
-        self.folder = folder_of(root, namespace)
+        self.folder = namespace.folder(root)
         self.stored_bytes = 0
-        self._folders = [self.folder, *([folder_of(only_read, namespace)] if only_read is not None else [])]
+        self._folders = [self.folder, *([namespace.folder(only_read)] if only_read is not None else [])]
         self._namespace = namespace
         self._made_on = made_on
         self._tell = tell
@@ -129,6 +122,7 @@ class FeatureCache:
                 publish_file(self.folder / ABOUT, json.dumps(self._namespace.about, indent=2, sort_keys=True))
             size, keys = self._writer.size, self._writer.keys()
             path = self._writer.publish()
+            self._writer = ShardWriter(self.folder, self._made_on)
             self.stored_bytes += size
             if (shard := self._open(path, keys)) is not None:
                 self._written.append(shard)

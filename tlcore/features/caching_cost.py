@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from tlcore.errors import ResourceError
-from tlcore.features.cache import folder_of
 from tlcore.features.keys import Namespace
 from tlcore.files.disk import free_bytes, readable_bytes
 
@@ -38,6 +37,11 @@ class CacheConfig:
     reserved: int = 0
     """Bytes of the disk that must stay free for the run itself."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder of these states."""
+        return self.namespace.folder(self.root)
+
 
 class DoesNotPayError(Exception):
     """Caching costs more than computing again; the message says why."""
@@ -50,7 +54,7 @@ def require_room(config: CacheConfig, needed: float, states: str, tell: Callable
         DoesNotPayError: they do not fit.
         ResourceError: they do not fit, and the recipe says that they are always cached.
     """
-    free = free_bytes(folder_of(config.root, config.namespace))
+    free = free_bytes(config.folder)
     tell(f"feature store: about {readable_bytes(needed)} to write, {readable_bytes(free)} are free in {config.root}")
     if needed <= FREE_SHARE * free - config.reserved:
         return
@@ -71,7 +75,7 @@ def require_speed(config: CacheConfig, size: int, seconds: float) -> None:
     """
     if config.mode == "always" or size / SLOW_DISK < seconds / 2:
         return
-    speed = _written_per_second(folder_of(config.root, config.namespace))
+    speed = _written_per_second(config.folder)
     if size / speed * (config.reads + 1) > seconds * config.reads:
         raise DoesNotPayError(
             f"states of {readable_bytes(size)} take longer to read at {readable_bytes(speed)}/s than to "

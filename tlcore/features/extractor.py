@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +15,8 @@ from tlcore.contracts import Backbone, Example, State
 from tlcore.errors import NumericError, PluginError
 from tlcore.features.batching import MASK, Buckets, ragged_names, unstacked
 from tlcore.features.keys import FeatureRequest
-from tlcore.features.preparation import REORDERED, FeatureRow, is_close, prepare_rows
+from tlcore.features.preparation import REORDERED, FeatureRow, is_close
 from tlcore.features.threads import ThreadChoice
-from tlcore.features.workers import preparing_threads
 from tlcore.plugins.validation import pooled
 
 if TYPE_CHECKING:
@@ -43,23 +42,13 @@ class FeatureExtractor:
     ) -> None:
         """With ``verify``, the first batch shows that a row depends on nothing but its own input."""
         self.unverified = verify
-        self._backbone = backbone
-        self._accelerator = accelerator
+        self.backbone = backbone
+        self.accelerator = accelerator
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
         stages = FrozenStages(backbone, first, freeze_at, self._half)
         if self._half is not None:
             stages.stages = _half_copy(stages.stages, self._half)
         self._stages = accelerator.prepare_model(stages, evaluation_mode=True).eval()
-
-    def prepare(
-        self,
-        requests: Iterable[FeatureRequest],
-        unreadable: Callable[[FeatureRequest, str], None],
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> Iterator[FeatureRow]:
-        """Yield the prepared rows of examples, as ``prepare_rows`` does."""
-        threads = preparing_threads(self._accelerator)
-        return prepare_rows(self._backbone, requests, unreadable, progress, threads=threads, verify=self.unverified)
 
     def states(self, rows: Iterable[FeatureRow]) -> Iterator[FeatureRow]:
         """Yield, in another order, the states that follow from rows: prepared examples, or states before ``first``.
@@ -68,7 +57,7 @@ class FeatureExtractor:
             NumericError: a state is not finite.
             PluginError: the stages give other rows for the same input, or not one for each.
         """
-        on_gpu = self._accelerator.device.type != "cpu"
+        on_gpu = self.accelerator.device.type != "cpu"
         threads = ThreadChoice(1 if on_gpu else torch.get_num_threads())
         for requests, state in _batches(rows, on_gpu=on_gpu):
             shapes = tuple(tensor.shape for tensor in state.values())
@@ -90,7 +79,7 @@ class FeatureExtractor:
         Raises:
             UnreadableError: one of them cannot be read.
         """
-        return self._forward(self._backbone.prepare(examples, None))
+        return self._forward(self.backbone.prepare(examples, None))
 
     def _forward(self, state: State) -> State:
         from accelerate.utils import send_to_device
@@ -100,11 +89,11 @@ class FeatureExtractor:
         self._stages.eval()  # other owners of the stages may have switched them to training
         # Not inference mode: the result may be an input of training, and such tensors cannot be.
         with torch.no_grad():
-            computed: State = self._stages(send_to_device(state, self._accelerator.device))
+            computed: State = self._stages(send_to_device(state, self.accelerator.device))
         if not isinstance(computed, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in computed.values()):
             raise PluginError(
                 "the last frozen stage gave no dict of tensors",
-                where=f"stages: {', '.join(self._backbone.stages)}",
+                where=f"stages: {', '.join(self.backbone.stages)}",
                 hint="that is a fault of the backbone: a stage takes a state and returns one",
             )
         if self._half is not None and FEATURES not in computed:  # Accelerate has converted it to fp32
@@ -129,7 +118,7 @@ class FeatureExtractor:
                 "the frozen stages change weights or buffers of theirs when they are asked",
                 hint="that is a fault of the backbone: in eval mode a stage must not keep anything",
             )
-        exact = self._accelerator.device.type == "cpu" and self._half is None
+        exact = self.accelerator.device.type == "cpu" and self._half is None
         share = REORDERED if exact else REORDERED_ROUGHLY
         if name := next((name for name in first if not is_close(first[name][:1], second[name][:1], share)), None):
             raise PluginError(

@@ -28,6 +28,7 @@ __all__ = ["CachedViews", "FeatureKeys", "FeatureRequest", "Namespace", "namespa
 
 FORMAT = 3
 """Raised when shards, batch shapes or anything else that decides a cached value changes in tlcore itself."""
+FOLDER_DIGITS = 32
 
 
 class FeatureRequest(NamedTuple):
@@ -78,16 +79,14 @@ class FeatureKeys:
 
     def key(self, example: Example, epoch: int | None) -> bytes:
         """Return the key of the version that an epoch reads; without an epoch, of the first."""
-        if self.views is None and isinstance(self.digests, Digests):
-            return self.digests.raw(example.id)
         return self.request(example, epoch).key
 
     def _request(self, example: Example, number: int) -> FeatureRequest:
         views, name = self.views, example.id
         if views is None or name not in views.ids:
-            if isinstance(self.digests, Digests):
-                return FeatureRequest(self.digests.raw(name), name, example)
-            return FeatureRequest(state_key(self.digests[name], None), name, example)
+            # Digests share their bytes, which saves memory.
+            shared = self.digests.raw(name) if isinstance(self.digests, Digests) else None
+            return FeatureRequest(shared or state_key(self.digests[name], None), name, example)
         content, view = self.digests[name], View(views.seed, number)
         # What is drawn for a version follows the content, so that an example keeps its versions under any name.
         example = Example(content, example.input, example.label, example.split, example.group, example.columns)
@@ -104,6 +103,10 @@ class Namespace:
     def digest(self) -> str:
         """The SHA-256 of the description, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
+
+    def folder(self, root: Path) -> Path:
+        """Return the folder of these states below the root of a feature cache."""
+        return root / self.digest[:FOLDER_DIGITS]
 
 
 def namespace_of(
@@ -196,12 +199,10 @@ def _code(backbone: Backbone, stages: Sequence[nn.Module]) -> str:
     return total.hexdigest()
 
 
+_source_digest = functools.cache(file_digest)
+
+
 def _file_of(module: str) -> Path | None:
     """Return the source of an imported module; None where it has none."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return Path(file) if file is not None and Path(file).is_file() else None
-
-
-@functools.cache
-def _source_digest(path: Path) -> str:
-    return file_digest(path)

@@ -18,7 +18,7 @@ from tlcore.features.shards import DamagedShard, open_shard, shard_files, shard_
 from tlcore.files.disk import cache_folder
 from tlcore.files.untrusted import read_object
 
-__all__ = ["Entry", "bytes_of", "cache_root", "entries", "evict", "limit_bytes", "verify"]
+__all__ = ["Entry", "bytes_of", "cache_root", "cached_keys", "entries", "evict", "limit_bytes", "verify"]
 
 LIMIT = "50 GB"
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -69,17 +69,21 @@ def entries(root: Path) -> list[Entry]:
     """Return what the feature cache holds, the last used first."""
     found = []
     for folder in _folders(root):
-        statuses = {path: status for path in shard_files(folder) if (status := _status(path)) is not None}
+        statuses = [status for path in shard_files(folder) if (status := _status(path)) is not None]
         if not statuses:
             continue
-        keys: set[bytes] = set()
-        for path in statuses:
-            with contextlib.suppress(DamagedShard, OSError):
-                keys.update(shard_keys(path))
-        size = sum(status.st_size for status in statuses.values())
-        used = max(status.st_mtime for status in statuses.values())
-        found.append(Entry(folder, _about(folder), len(keys), size, used))
+        size, used = sum(status.st_size for status in statuses), max(status.st_mtime for status in statuses)
+        found.append(Entry(folder, _about(folder), len(cached_keys(folder)), size, used))
     return sorted(found, key=lambda entry: -entry.used)
+
+
+def cached_keys(folder: Path) -> set[bytes]:
+    """Return the keys of a namespace's folder."""
+    keys: set[bytes] = set()
+    for path in shard_files(folder):
+        with contextlib.suppress(DamagedShard, OSError):
+            keys.update(shard_keys(path))
+    return keys
 
 
 def evict(root: Path, limit: int, *, older_than: float | None = None) -> tuple[int, int]:

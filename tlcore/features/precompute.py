@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from tlcore.features.claims import claimed
 from tlcore.features.extractor import FeatureExtractor
 from tlcore.features.keys import CachedViews, FeatureKeys, FeatureRequest
 from tlcore.features.preparation import FeatureRow, prepare_rows
-from tlcore.features.readers import CachedReader, InputReader, LengthIndex, RecomputingReader, StateReader
+from tlcore.features.readers import CachedReader, InputReader, RecomputingReader, StateReader
 from tlcore.features.shards import KEY_BYTES
 from tlcore.features.throughput import Throughput
 from tlcore.features.workers import preparing_threads
@@ -110,16 +110,13 @@ def precompute(job: PrecomputeJob) -> PrecomputedFeatures:
         only_read=job.cache.only_read,
     )
     filler = _CacheFiller(job, cache)
-    cached, reused = False, 0
-    if job.cache.mode == "never":
-        filler.check({request.key for request in job.requests()})
-    else:
-        cached, reused = filler.fill()
+    cached = job.cache.mode != "never" and filler.fill()
+    lengths = {} if cached else filler.check()
     return PrecomputedFeatures(
-        _reader(job, cache, filler.lengths, input_views, cached=cached),
+        _reader(job, cache if cached else None, lengths, input_views),
         filler.problems(),
         computed=filler.computed if job.freeze_at else 0,
-        reused=reused if job.freeze_at else 0,
+        reused=filler.reused if job.freeze_at else 0,
         stored_bytes=cache.stored_bytes,
         throughput=filler.throughput,
     )
@@ -133,14 +130,14 @@ def _processor_name(accelerator: Accelerator) -> str:
 
 
 def _reader(
-    job: PrecomputeJob, cache: FeatureCache, lengths: LengthIndex, input_views: CachedViews | None, *, cached: bool
+    job: PrecomputeJob, cache: FeatureCache | None, lengths: Mapping[str, int], input_views: CachedViews | None
 ) -> StateReader:
     if input_views is not None:  # augmented versions have other lengths
         return InputReader(job.backbone, job.by_id, input_views, job.workers)
-    if not job.freeze_at and not (cached and cache.has_states):
-        return InputReader(job.backbone, job.by_id, None, job.workers, lengths)
-    if cached:
+    if cache is not None and (job.freeze_at or cache.has_states):
         return CachedReader(cache, job.by_id, job.keys)
+    if not job.freeze_at:
+        return InputReader(job.backbone, job.by_id, None, job.workers, lengths)
     extractor = FeatureExtractor(job.backbone, job.freeze_at, job.accelerator, verify=True)
     pooled = job.freeze_at == len(job.backbone.stages)
     return RecomputingReader(extractor, job.by_id, job.keys, None if pooled else lengths)
@@ -150,34 +147,34 @@ class _CacheFiller:
     """Adds to the cache what it lacks, and keeps what is unreadable."""
 
     def __init__(self, job: PrecomputeJob, cache: FeatureCache) -> None:
+        self.computed = self.reused = 0
+        self.throughput = Throughput()
         self._job = job
         self._cache = cache
         self._unreadable: dict[bytes, str] = {}
-        self.computed = 0
-        self.lengths = LengthIndex(job.keys, cache)
-        self.throughput = Throughput()
 
-    def fill(self) -> tuple[bool, int]:
-        """Cache every state; return whether that pays, and how many were cached already.
-
-        Where it does not, the user is told why, and every example that is not cached is checked.
-        """
-        job, (missing, total) = self._job, self._missing()
-        reused = total - len(missing)
+    def fill(self) -> bool:
+        """Cache every state; return whether that pays. Where it does not, the user is told why."""
+        job, keys = self._job, self._keys()
+        missing = self._cache.missing(keys)
+        self.reused = len(keys) - len(missing)
+        del keys  # of all examples they cost memory
         if missing:
             where = job.states_at(job.freeze_at)
             where += f", from those {job.states_at(job.start[0])}" if job.start is not None else ""
-            job.reporter.tell(f"feature store: states {where}: {len(missing)} to compute, {reused} are stored already")
+            counts = f"{len(missing)} to compute, {self.reused} are stored already"
+            job.reporter.tell(f"feature store: states {where}: {counts}")
         reason = self._fill_in_shares(missing)
         if reason:
             note(reason)
-            self.check(self._missing()[0])
-        return not reason, reused
+        return not reason
 
-    def check(self, keys: set[bytes]) -> None:
-        """Prepare the examples of these keys, to see which are unreadable and how long they are."""
-        for row in self._prepared(keys):
-            self.lengths.add(row.request.key, length_of(row.state, row.ragged))
+    def check(self) -> dict[str, int]:
+        """Prepare every example, to learn which are unreadable; return their lengths by id, none without positions."""
+        rows = self._prepared(self._keys())
+        lengths = {row.request.key: length_of(row.state, row.ragged) for row in rows if row.ragged}
+        examples = self._job.by_id.values() if lengths else ()
+        return {example.id: lengths.get(self._job.keys.key(example, None), 0) for example in examples}
 
     def problems(self) -> list[Problem]:
         """Return the unreadable examples, each once whatever the number of its versions."""
@@ -187,10 +184,8 @@ class _CacheFiller:
                 problems[request.name] = Problem(request.name, self._unreadable[request.key])
         return list(problems.values())
 
-    def _missing(self) -> tuple[set[bytes], int]:
-        """Return the keys that are not cached, and the number of all keys: to keep these would cost memory."""
-        keys = {request.key for request in self._job.requests()}
-        return self._cache.missing(keys), len(keys)
+    def _keys(self) -> set[bytes]:
+        return {request.key for request in self._job.requests()}
 
     def _fill_in_shares(self, missing: set[bytes]) -> str:
         """Cache what is missing, each process a share of it; return why that does not pay, or nothing."""
@@ -205,7 +200,7 @@ class _CacheFiller:
             self._unreadable = dict(gather_object(list(self._unreadable.items())))
             self.computed = sum(gather_object([self.computed]))
             reason = max(gather_object([reason]))
-        return reason or self._fill(self._missing()[0] - self._unreadable.keys())
+        return reason or self._fill(self._cache.missing(self._keys()) - self._unreadable.keys())
 
     def _fill(self, missing: AbstractSet[bytes]) -> str:
         """Cache what no other run computes, and wait for those that compute the rest."""
@@ -216,6 +211,10 @@ class _CacheFiller:
                     self._compute(self._cache.missing(mine))
                 except DoesNotPayError as reason:
                     return str(reason)
+                except ResourceError as error:
+                    if self._job.freeze_at or self._job.cache.mode == "always":
+                        raise
+                    return f"{error.what}: every run reads every example beforehand"  # which costs little
             for other in others:
                 self._job.reporter.tell(
                     f"feature store: waiting for {other.owner}, which computes {len(other.keys)} states"
@@ -232,71 +231,53 @@ class _CacheFiller:
         )
 
     def _compute(self, keys: set[bytes]) -> None:
+        """Compute these states and cache them, unless the first ones show that it does not pay."""
         if not keys:
             return
+        job, count, started = self._job, len(keys), 0.0
         with self.throughput.working():
-            if self._job.freeze_at:
-                self._add_states(keys)
-            else:
-                self._add_inputs(keys)
+            for done, row in enumerate(self._rows(keys), 1):
+                if job.freeze_at and done == 1:
+                    states = f"the states {job.states_at(job.freeze_at)}"
+                    require_room(job.cache, self._usual_bytes(row) * count, states, job.reporter.tell)
+                self._cache.add(row.request.key, row.state, row.ragged)
+                self.computed += 1
+                if done == WARM_UP:  # the first ones include the wait for the first batch
+                    started = time.perf_counter()
+                if job.freeze_at and done == TIMED:
+                    seconds = (time.perf_counter() - started) / (TIMED - WARM_UP)
+                    job.reporter.tell(f"feature store: about {seconds * count:.0f} s to compute")
+                    require_speed(job.cache, _bytes(row), seconds)
             self._cache.flush()
         self.throughput.examples = self.computed
 
-    def _add_inputs(self, keys: set[bytes]) -> None:
-        """Cache that these examples can be read, and the tokens of texts."""
-        try:
-            for request, row, ragged in self.throughput.awaited(self._prepared(keys)):
-                self._cache.add(request.key, row if ragged else {}, ragged)
-                self.computed += 1
-            self._cache.flush()
-        except ResourceError as error:  # only the next run's check is lost
-            if self._job.cache.mode == "always":
-                raise
-            raise DoesNotPayError(f"{error.what}: every run reads every example beforehand") from error
-
-    def _add_states(self, keys: set[bytes]) -> None:
-        """Compute these states and cache them, unless the first ones show that it does not pay."""
-        count, started = len(keys), 0.0
-        for done, row in enumerate(self._states(keys), 1):
-            if done == 1:
-                states = f"the states {self._job.states_at(self._job.freeze_at)}"
-                require_room(self._job.cache, self._usual_bytes(row) * count, states, self._job.reporter.tell)
-            self._cache.add(row.request.key, row.state, row.ragged)
-            self.computed += 1
-            if done == WARM_UP:  # the first ones include the wait for the first batch
-                started = time.perf_counter()
-            if done == TIMED:
-                seconds = (time.perf_counter() - started) / (TIMED - WARM_UP)
-                self._job.reporter.tell(f"feature store: about {seconds * count:.0f} s to compute")
-                require_speed(self._job.cache, _bytes(row), seconds)
-
-    def _states(self, keys: set[bytes]) -> Iterator[FeatureRow]:
+    def _rows(self, keys: set[bytes]) -> Iterator[FeatureRow]:
         """Compute the states of these keys, from those of a lower freeze point where they are cached."""
-        job, total = self._job, len(keys)
+        job, first = self._job, 0
         if job.start is None:
-            extractor = FeatureExtractor(job.backbone, job.freeze_at, job.accelerator, verify=True)
-            yield from extractor.states(self.throughput.awaited(self._prepared(keys)))
-            return
-        first, reader = job.start
-        extractor = FeatureExtractor(job.backbone, job.freeze_at, job.accelerator, first=first, verify=True)
-        for done, row in enumerate(extractor.states(reader.rows(self._requests(keys))), 1):
-            self._progress(done, total)
-            yield row
+            rows = self._prepared(keys)
+        else:
+            first, reader = job.start
+            rows = reader.rows(self._requests(keys), self._progress(len(keys)))
+        rows = self.throughput.awaited(rows)
+        if job.freeze_at:
+            return FeatureExtractor(job.backbone, job.freeze_at, job.accelerator, first=first, verify=True).states(rows)
+        # Of an input only the tokens of a text are cached, otherwise that it can be read.
+        return (row if row.ragged else row._replace(state={}) for row in rows)
 
     def _prepared(self, keys: set[bytes]) -> Iterator[FeatureRow]:
-        total = len(keys)
         return prepare_rows(
             self._job.backbone,
             self._requests(keys),
             lambda request, reason: self._unreadable.update({request.key: reason}),
-            lambda done: self._progress(done, total),
+            self._progress(len(keys)),
             threads=preparing_threads(self._job.accelerator),
             verify=True,
         )
 
-    def _progress(self, done: int, total: int) -> None:
+    def _progress(self, total: int) -> Callable[[int], None]:
         phase = "computing features below the line" if self._job.freeze_at else "checking every example"
-        self._job.reporter.progress(phase, done, total)
+        return lambda done: self._job.reporter.progress(phase, done, total)
 
     def _requests(self, keys: set[bytes]) -> Iterator[FeatureRequest]:
         """Yield the requests of these keys, each once, and remove them from the set: a copy would cost memory."""

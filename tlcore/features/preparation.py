@@ -17,6 +17,7 @@ from tlcore.contracts import Backbone, State
 from tlcore.errors import UnreadableError
 from tlcore.features.batching import ragged_names, unstacked
 from tlcore.features.keys import FeatureRequest
+from tlcore.features.threads import torch_threads
 from tlcore.plugins.errors import broken
 from tlcore.plugins.validation import prepared_by
 
@@ -64,7 +65,9 @@ def prepare_rows(
         with augmenting if chunk[0].view is not None else contextlib.nullcontext():
             return _prepare_chunk(backbone, chunk)
 
-    with _single_threaded(threads > 1), ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
+    # Each of several threads computes by itself, instead of starting threads of its own.
+    single = torch_threads(1) if threads > 1 else contextlib.nullcontext()
+    with single, ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
         pending = deque(pool.submit(prepare, chunk) for chunk in islice(chunks, threads + AHEAD))
         try:
             while pending:
@@ -85,19 +88,6 @@ def prepare_rows(
         finally:
             for future in pending:
                 future.cancel()
-
-
-@contextlib.contextmanager
-def _single_threaded(enabled: bool) -> Iterator[None]:
-    """Let each of several threads compute by itself, instead of each starting threads of its own."""
-    count = torch.get_num_threads()
-    if enabled:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if enabled:
-            torch.set_num_threads(count)
 
 
 def _chunks(requests: Iterable[FeatureRequest]) -> Iterator[list[FeatureRequest]]:

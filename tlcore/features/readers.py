@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tlcore.contracts import Backbone, Example, State, View
@@ -13,9 +13,9 @@ from tlcore.features.batching import stacked
 from tlcore.features.cache import FeatureCache
 from tlcore.features.extractor import FeatureExtractor
 from tlcore.features.keys import CachedViews, FeatureKeys, FeatureRequest
-from tlcore.features.preparation import FeatureRow
+from tlcore.features.preparation import FeatureRow, prepare_rows
 from tlcore.features.row_cache import RowCache
-from tlcore.features.workers import BatchRequest, Prefetcher
+from tlcore.features.workers import BatchRequest, Prefetcher, preparing_threads
 from tlcore.plugins.validation import prepared_by
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = [
     "CachedReader",
     "InMemoryReader",
     "InputReader",
-    "LengthIndex",
     "RecomputingReader",
     "StateReader",
 ]
@@ -41,13 +40,17 @@ class StateReader(abc.ABC):
     keep_in_memory = False
     """Whether states are the same in every epoch and cost time to read, so that they are kept where memory allows."""
 
+    def __init__(self, lengths: Mapping[str, int] | None = None) -> None:
+        """``lengths`` holds the number of positions of every example by id, where states have any."""
+        self._lengths = lengths
+
     @abc.abstractmethod
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the states of these examples as one batch; with an epoch, the versions that belong to it."""
 
     def lengths(self, ids: Sequence[str]) -> list[int]:
         """Return the number of positions of each example's state, not augmented; [] where states have none."""
-        return []
+        return [self._lengths[id_] for id_ in ids] if self._lengths else []
 
     @contextlib.contextmanager
     def prefetch(self, batches: Sequence[Sequence[str]], epoch: int | None = None) -> Iterator[None]:
@@ -58,31 +61,11 @@ class StateReader(abc.ABC):
         """End the worker processes, if there are any."""
 
 
-class LengthIndex:
-    """Lengths of examples whose states are not cached, so that training batches them as it does cached ones."""
-
-    def __init__(self, keys: FeatureKeys, cache: FeatureCache) -> None:
-        self._keys = keys
-        self._cache = cache
-        self._lengths: dict[bytes, int] = {}
-
-    def add(self, key: bytes, length: int) -> None:
-        """Add the length of an example that is not cached; most inputs have none."""
-        if length:
-            self._lengths[key] = length
-
-    def lengths(self, examples: Sequence[Example]) -> list[int]:
-        """Return the number of positions of each example, not augmented; [] where none has any."""
-        if not self._lengths:
-            return []
-        keys = [self._keys.key(example, None) for example in examples]
-        return [self._lengths[key] if key in self._lengths else self._cache.lengths([key])[0] for key in keys]
-
-
 class CachedReader(StateReader):
     """Reads states from the feature cache."""
 
     def __init__(self, cache: FeatureCache, examples: Mapping[str, Example], keys: FeatureKeys) -> None:
+        super().__init__()
         self.keep_in_memory = keys.views is None
         self._cache = cache
         self._examples = examples
@@ -98,10 +81,11 @@ class CachedReader(StateReader):
             return []
         return self._cache.lengths([self._keys.key(self._examples[id_], None) for id_ in ids])
 
-    def rows(self, requests: Iterable[FeatureRequest]) -> Iterator[FeatureRow]:
+    def rows(self, requests: Iterable[FeatureRequest], progress: Callable[[int], None]) -> Iterator[FeatureRow]:
         """Yield cached states one by one."""
-        for request in requests:
+        for done, request in enumerate(requests, 1):
             yield FeatureRow(request, *self._cache.row(request.key))
+            progress(done)
 
 
 class RecomputingReader(StateReader):
@@ -112,13 +96,13 @@ class RecomputingReader(StateReader):
         extractor: FeatureExtractor,
         examples: Mapping[str, Example],
         keys: FeatureKeys,
-        lengths: LengthIndex | None = None,
+        lengths: Mapping[str, int] | None = None,
     ) -> None:
+        super().__init__(lengths)
         self.keep_in_memory = keys.views is None
         self._extractor = extractor
         self._examples = examples
         self._keys = keys
-        self._lengths = lengths
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Compute the states of these examples."""
@@ -127,13 +111,16 @@ class RecomputingReader(StateReader):
         def unreadable(request: FeatureRequest, reason: str) -> None:
             raise _unreadable_now(ids, reason)
 
-        different = {request.key: request for request in requests}.values()
-        rows = {row.request.key: row for row in self._extractor.states(self._extractor.prepare(different, unreadable))}
+        extractor = self._extractor
+        prepared = prepare_rows(
+            extractor.backbone,
+            {request.key: request for request in requests}.values(),
+            unreadable,
+            threads=preparing_threads(extractor.accelerator),
+            verify=extractor.unverified,
+        )
+        rows = {row.request.key: row for row in extractor.states(prepared)}
         return stacked([rows[request.key].state for request in requests], rows[requests[0].key].ragged)
-
-    def lengths(self, ids: Sequence[str]) -> list[int]:
-        """Return the number of positions that each example had when it was checked; [] where it had none."""
-        return self._lengths.lengths([self._examples[id_] for id_ in ids]) if self._lengths is not None else []
 
 
 class InputReader(StateReader):
@@ -148,13 +135,13 @@ class InputReader(StateReader):
         examples: Mapping[str, Example],
         views: CachedViews | None = None,
         workers: int = 0,
-        lengths: LengthIndex | None = None,
+        lengths: Mapping[str, int] | None = None,
     ) -> None:
+        super().__init__(lengths)
         self._backbone = backbone
         self._examples = examples
         self._views = views
         self._workers = workers
-        self._lengths = lengths
         self._prefetcher: Prefetcher | None = None
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
@@ -165,10 +152,6 @@ class InputReader(StateReader):
             return self._prepared(request) if batch is None else batch
         except UnreadableError as error:
             raise _unreadable_now(ids, str(error)) from error
-
-    def lengths(self, ids: Sequence[str]) -> list[int]:
-        """Return the number of positions that each example had when it was checked; [] where it had none."""
-        return self._lengths.lengths([self._examples[id_] for id_ in ids]) if self._lengths is not None else []
 
     @contextlib.contextmanager
     def prefetch(self, batches: Sequence[Sequence[str]], epoch: int | None = None) -> Iterator[None]:
@@ -202,6 +185,7 @@ class InMemoryReader(StateReader):
     """Reads standardized features from memory or the training device; states of other examples from another reader."""
 
     def __init__(self, features: Tensor, ids: Sequence[str], others: StateReader) -> None:
+        super().__init__()
         self._features = RowCache(features, {id_: row for row, id_ in enumerate(ids)})
         self._others = others
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "open_shard",
     "shard_files",
     "shard_keys",
+    "split_keys",
 ]
 
 SHARD_BYTES = 8 * 2**20
@@ -59,7 +60,7 @@ class Shard:
 
     def keys(self) -> list[bytes]:
         """Return the key of each row."""
-        return _split(self.packed_keys)
+        return split_keys(self.packed_keys.numpy().tobytes())
 
     def length(self, number: int) -> int:
         """Return the number of positions of a state; 0 where it is not ragged."""
@@ -75,35 +76,18 @@ class Shard:
         }
 
 
-@dataclass
-class _Column:
-    """One named tensor of all rows, end to end."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    """Of a row; a ragged row's first dimension is left out."""
-    raw: bytearray = field(default_factory=bytearray)
-
-    def tensor(self) -> Tensor:
-        import torch
-
-        flat = torch.frombuffer(self.raw, dtype=self.dtype) if self.raw else torch.empty(0, dtype=self.dtype)
-        return flat.reshape(-1, *self.shape)
-
-
 class ShardWriter:
     """Collects states, as bytes rather than tensors, and writes them as one shard."""
 
     def __init__(self, folder: Path, made_on: str) -> None:
         self._folder = folder
         self._made_on = made_on
-        self._clear()
-
-    def _clear(self) -> None:
         self._keys = bytearray()
-        self._columns: dict[str, _Column] = {}
         self._lengths: list[int] = []
         self._ragged: tuple[str, ...] = ()
+        self._layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+        """Type and shape of each tensor of a row; a ragged one's first dimension is left out."""
+        self._columns: dict[str, bytearray] = {}
 
     def __len__(self) -> int:
         return len(self._keys) // KEY_BYTES
@@ -111,11 +95,11 @@ class ShardWriter:
     @property
     def size(self) -> int:
         """The bytes of the shard as it is now."""
-        return len(self._keys) + sum(len(column.raw) for column in self._columns.values())
+        return len(self._keys) + sum(map(len, self._columns.values()))
 
     def keys(self) -> set[bytes]:
         """Return the keys of the collected states."""
-        return {bytes(self._keys[n : n + KEY_BYTES]) for n in range(0, len(self._keys), KEY_BYTES)}
+        return set(split_keys(bytes(self._keys)))
 
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
         """Add the state of one example.
@@ -125,36 +109,35 @@ class ShardWriter:
         """
         import torch
 
-        shapes = {name: (t.dtype, tuple(t.shape[1:] if name in ragged else t.shape)) for name, t in row.items()}
+        layout = {name: (t.dtype, tuple(t.shape[1:] if name in ragged else t.shape)) for name, t in row.items()}
         if not self._keys:
-            self._ragged = tuple(ragged)
-            self._columns = {name: _Column(*shape) for name, shape in shapes.items()}
-        known = {name: (column.dtype, column.shape) for name, column in self._columns.items()}
-        if shapes != known or tuple(ragged) != self._ragged:
-            raise ValueError(f"a state of {shapes} among states of {known}")
+            self._ragged, self._layout = tuple(ragged), layout
+            self._columns = {name: bytearray() for name in layout}
+        if layout != self._layout or tuple(ragged) != self._ragged:
+            raise ValueError(f"a state of {layout} among states of {self._layout}")
         self._keys += key
         for name, tensor in row.items():
-            self._columns[name].raw += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            self._columns[name] += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
         if ragged:
             self._lengths.append(len(row[ragged[0]]))
 
-    def _about(self) -> dict[str, str]:
-        return {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
-
     def publish(self) -> Path:
-        """Write the collected states, whole or not at all; return the file, and collect the next."""
+        """Write the collected states, whole or not at all; return the file."""
         import torch
         from safetensors.torch import save
 
         tensors = {KEYS: torch.frombuffer(self._keys, dtype=torch.uint8).view(-1, KEY_BYTES)}
-        tensors |= {COLUMN + name: column.tensor() for name, column in self._columns.items()}
+        for name, (dtype, shape) in self._layout.items():
+            raw = self._columns[name]
+            flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+            tensors[COLUMN + name] = flat.reshape(-1, *shape)
         if self._ragged:
             tensors[LENGTHS] = torch.tensor(self._lengths)
-        content = save(tensors, metadata=self._about())
+        about = {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
+        content = save(tensors, metadata=about)
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         self._folder.mkdir(parents=True, exist_ok=True)
         publish_file(path, content)
-        self._clear()
         return path
 
 
@@ -195,7 +178,7 @@ def shard_keys(path: Path) -> list[bytes]:
     """
     _require_file(path)
     with _parsed(path) as file:
-        return _split(file.get_tensor(KEYS))
+        return split_keys(file.get_tensor(KEYS).numpy().tobytes())
 
 
 def _require_file(path: Path) -> None:
@@ -238,9 +221,9 @@ def _require_rows(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
             raise ValueError(f"{name} does not have {rows} rows")
 
 
-def _split(keys: Tensor) -> list[bytes]:
-    raw = keys.numpy().tobytes()
-    return [raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)]
+def split_keys(keys: bytes) -> list[bytes]:
+    """Return the keys that stand end to end."""
+    return [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)]
 
 
 def shard_files(folder: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 from tlcore.contracts import Backbone, Example
 from tlcore.data.dataset import Dataset
 from tlcore.errors import UnreadableError, WeightsError
-from tlcore.features.cache import folder_of
 from tlcore.features.caching_cost import CacheConfig
 from tlcore.features.extractor import FEATURES, FeatureExtractor
 from tlcore.features.half_precision import CANDIDATES, LEAST_COSINE, SAMPLE, centered_cosine
 from tlcore.features.keys import Namespace
-from tlcore.features.maintenance import cache_root, entries, evict, limit_bytes
+from tlcore.features.maintenance import cache_root, cached_keys, entries, evict, limit_bytes
 from tlcore.features.precompute import PrecomputedFeatures, PrecomputeJob, Reporter, precompute
 from tlcore.features.readers import CachedReader, StateReader
-from tlcore.features.shards import DamagedShard, shard_files, shard_keys
 from tlcore.features.workers import worker_count
 from tlcore.files.atomic import publish_file
 from tlcore.files.disk import same_disk
@@ -118,10 +116,7 @@ class FeaturePlanner:
         """Return what ``precompute`` would compute and reuse, without computing anything."""
         namespace = state_namespace(self._recipe, self._backbone, freeze_at, precision)
         keys = {request.key for request in feature_keys(self._recipe, self._dataset).requests(examples)}
-        cached: set[bytes] = set()
-        for path in shard_files(folder_of(self._root, namespace)):
-            with contextlib.suppress(DamagedShard, OSError):
-                cached.update(shard_keys(path))
+        cached = cached_keys(namespace.folder(self._root))
         differs = _least_difference(namespace.about, [entry.about for entry in entries(self._root)])
         return FeaturePlan(precision, namespace, missing=len(keys - cached), reused=len(keys & cached), differs=differs)
 
@@ -154,7 +149,7 @@ class FeaturePlanner:
         """Return the cosine that is kept for this network and these examples, else compute it."""
         pooled = len(self.stages)
         digests = "".join(self._dataset.digests[example.id] for example in candidates)
-        folder = folder_of(self._root, state_namespace(self._recipe, self._backbone, pooled, half))
+        folder = state_namespace(self._recipe, self._backbone, pooled, half).folder(self._root)
         path = folder / f"survival-{hashlib.sha256(digests.encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(WeightsError, ValueError, KeyError, TypeError, OverflowError):
             return float(read_object(path)["centred_cosine"])
@@ -184,12 +179,12 @@ class FeaturePlanner:
         shared = CacheConfig(root, namespace, mode, reads, reserved=reserved)
         if mode != "auto":
             return shared
-        if is_writable(folder_of(root, namespace)):
+        if is_writable(shared.folder):
             with contextlib.suppress(OSError):  # some file systems only report it when they are written to
                 root.mkdir(parents=True, exist_ok=True)
                 return shared
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
-        return CacheConfig(self._own_folder, namespace, mode, reads, only_read=root, reserved=self._reserved)
+        return replace(shared, root=self._own_folder, only_read=root, reserved=self._reserved)
 
 
 def _least_difference(about: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
