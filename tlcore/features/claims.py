@@ -41,26 +41,26 @@ class Claim:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
+def claimed(folder: Path, keys: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
     """Claim the states that no other process computes; yield these, and the claims of others that overlap.
 
     Where nothing can be written or locked, nothing is claimed, and all of them are to be computed here.
     """
     with contextlib.ExitStack() as held:
         try:
-            mine, others = _claim(folder, wanted, held)
+            mine, others = _claim(folder, keys, held)
         except OSError:  # a full disk, a folder that is only read, or a disk without locks
-            mine, others = wanted, []
+            mine, others = keys, []
         yield mine, others
 
 
 def _claim(
-    folder: Path, wanted: AbstractSet[bytes], held: contextlib.ExitStack
+    folder: Path, keys: AbstractSet[bytes], held: contextlib.ExitStack
 ) -> tuple[AbstractSet[bytes], list[Claim]]:
     """Return the claimed states and the claims of others; ``held`` keeps the claim until it is closed."""
     with _lock(folder / "lock"):
-        others = [claim for claim in _active(folder) if not claim.keys.isdisjoint(wanted)]
-        mine = wanted - frozenset().union(*(claim.keys for claim in others))
+        others = [claim for claim in _active(folder) if not claim.keys.isdisjoint(keys)]
+        mine = keys - frozenset().union(*(claim.keys for claim in others))
         path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
         held.enter_context(_lock(path))
         held.callback(path.unlink, missing_ok=True)

@@ -20,8 +20,8 @@ LEAST_COSINE = 0.99
 def centered_cosine(features: Tensor, others: Tensor) -> float:
     """Return the mean cosine between two versions (N, width) of the same features, each less its own mean.
 
-    Without taking the mean away, what all examples share would hide that what tells them apart is lost. 1 where
-    nothing varies in either, 0 where only one of them does or a value is not finite.
+    Without subtracting the mean, what all examples share would hide the loss of what distinguishes them. 1 where
+    neither varies, 0 where only one of them does or a value is not finite.
     """
     import torch
 

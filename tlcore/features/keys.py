@@ -144,14 +144,14 @@ def state_key(content: str, view: View | None, augment: object = None) -> bytes:
 
 
 def versions_of(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the installed version of each distribution; a missing one has none."""
-    found = {}
+    """Return the installed version of each distribution, ``absent`` if it is not installed."""
+    versions = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            versions[name] = "absent"
+    return versions
 
 
 def _settings(stages: Sequence[nn.Module]) -> str:
@@ -159,17 +159,17 @@ def _settings(stages: Sequence[nn.Module]) -> str:
 
     A text that may be a path is left out.
     """
-    found: list[Any] = []
+    settings: list[Any] = []
     hidden: dict[str, Tensor] = {}
     for number, stage in enumerate(stages):
         for name, module in stage.named_modules():
             plain = {key: value for key, value in vars(module).items() if key[0] != "_" and _is_plain(value)}
             plain.pop("training", None)
-            found.append([number, name, type(module).__qualname__, plain])
+            settings.append([number, name, type(module).__qualname__, plain])
         saved = stage.state_dict().keys()
         buffers = stage.named_buffers(remove_duplicate=False)
         hidden |= {f"{number}/{name}": buffer for name, buffer in buffers if name not in saved}
-    text = json.dumps([found, digest_of_tensors(hidden)], sort_keys=True)
+    text = json.dumps([settings, digest_of_tensors(hidden)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -154,7 +154,7 @@ class _CacheFiller:
         self._unreadable: dict[bytes, str] = {}
 
     def fill(self) -> bool:
-        """Cache every state; return whether that pays. Where it does not, the user is told why."""
+        """Cache every state; return whether that pays. Where it does not, a note says why."""
         job, keys = self._job, self._keys()
         missing = self._cache.missing(keys)
         self.reused = len(keys) - len(missing)

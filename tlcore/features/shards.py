@@ -222,7 +222,7 @@ def _require_rows(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
 
 
 def split_keys(keys: bytes) -> list[bytes]:
-    """Return the keys that stand end to end."""
+    """Split keys that are stored end to end."""
     return [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)]
 
 

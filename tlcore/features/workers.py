@@ -36,10 +36,10 @@ def preparing_threads(accelerator: Accelerator) -> int:
     return 1 if accelerator.device.type == "cpu" else max(1, _spare_cores(accelerator))
 
 
-def worker_count(asked: int | Literal["auto"], accelerator: Accelerator) -> int:
+def worker_count(count: int | Literal["auto"], accelerator: Accelerator) -> int:
     """Return how many processes prepare for training; on a CPU they would cost more time than they save."""
-    if asked != "auto":
-        return asked
+    if count != "auto":
+        return count
     return 0 if accelerator.device.type == "cpu" else _spare_cores(accelerator)
 
 
