@@ -31,7 +31,7 @@ def _trained(folder: Path) -> tuple[float, float]:
     from torch import nn
 
     from tlcore import Classification, Example, Plan
-    from tlcore.features.cache import FeatureCache
+    from tlcore.features.cache import CacheConfig, FeatureCache
     from tlcore.features.keys import FeatureKeys, Namespace
     from tlcore.features.readers import CachedReader
     from tlcore.recipe import TrainSection
@@ -46,7 +46,7 @@ def _trained(folder: Path) -> tuple[float, float]:
 
     torch.manual_seed(0)
     centres = torch.randn(CLASSES, WIDTH)
-    cache = FeatureCache(folder / "store", Namespace({"network": "none"}))
+    cache = FeatureCache(CacheConfig(folder / "store", Namespace({"network": "none"})))
     examples, digests = {}, {}
     for n in range(EXAMPLES + SCORED):
         id_ = f"{n:06d}"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcore.features.cache import FeatureCache
+from tlcore.features.cache import CacheConfig, FeatureCache
 from tlcore.features.keys import Namespace
 from tlcore.features.maintenance import entries, evict, verify
 
@@ -21,7 +21,7 @@ def key(number):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64])
 def test_rows_come_back_bit_for_bit_in_any_order(tmp_path, dtype):
     rows = {str(n): torch.randn(4, 2).to(dtype) for n in range(9)}
-    cache = FeatureCache(tmp_path, SOME, shard_bytes=100)
+    cache = FeatureCache(CacheConfig(tmp_path, SOME), shard_bytes=100)
     for id_, row in rows.items():
         cache.add(key(int(id_)), {"hidden": row, "other": torch.tensor(int(id_))}, [])
     cache.flush()
@@ -35,7 +35,7 @@ def test_rows_come_back_bit_for_bit_in_any_order(tmp_path, dtype):
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=20), st.randoms())
 def test_ragged_rows_keep_their_places_and_nothing_more(tmp_path_factory, lengths, random):
-    cache = FeatureCache(tmp_path_factory.mktemp("cache"), SOME, shard_bytes=200)
+    cache = FeatureCache(CacheConfig(tmp_path_factory.mktemp("cache"), SOME), shard_bytes=200)
     rows = [torch.rand(length, 3) + 1 for length in lengths]
     for n, row in enumerate(rows):
         cache.add(key(n), {"hidden": row}, ["hidden"])
@@ -50,14 +50,14 @@ def test_ragged_rows_keep_their_places_and_nothing_more(tmp_path_factory, length
 
 
 def test_a_state_of_another_shape_is_refused(tmp_path):
-    cache = FeatureCache(tmp_path, SOME)
+    cache = FeatureCache(CacheConfig(tmp_path, SOME))
     cache.add(key(1), {"hidden": torch.zeros(3)}, [])
     with pytest.raises(ValueError, match="among states of"):
         cache.add(key(2), {"hidden": torch.zeros(4)}, [])
 
 
 def test_states_of_another_network_are_not_taken_for_ours(tmp_path):
-    caches = [FeatureCache(tmp_path, Namespace({"network": name})) for name in ("some", "other")]
+    caches = [FeatureCache(CacheConfig(tmp_path, Namespace({"network": name}))) for name in ("some", "other")]
     for cache in caches:
         cache.folder.mkdir()
     caches[1].add(key(1), {"hidden": torch.zeros(3)}, [])
@@ -69,7 +69,7 @@ def test_states_of_another_network_are_not_taken_for_ours(tmp_path):
 
 
 def test_a_strangers_file_in_the_store_hinders_nobody(tmp_path):
-    cache = FeatureCache(tmp_path, SOME)
+    cache = FeatureCache(CacheConfig(tmp_path, SOME))
     cache.add(key(1), {"hidden": torch.zeros(3)}, [])
     cache.flush()
     (tmp_path / "README").write_text("what this folder is for")
@@ -80,7 +80,7 @@ def test_a_strangers_file_in_the_store_hinders_nobody(tmp_path):
 
 def test_what_only_another_user_may_remove_stays(tmp_path, monkeypatch):
     for number in (1, 2):
-        cache = FeatureCache(tmp_path, Namespace({"network": number}))
+        cache = FeatureCache(CacheConfig(tmp_path, Namespace({"network": number})))
         cache.add(key(1), {"hidden": torch.zeros(3)}, [])
         cache.flush()
     theirs, ours = (next(folder.glob("*.safetensors")) for folder in sorted(tmp_path.iterdir()))
@@ -98,10 +98,10 @@ def test_what_only_another_user_may_remove_stays(tmp_path, monkeypatch):
 
 
 def test_a_store_that_is_only_read_gives_what_it_has(tmp_path):
-    theirs = FeatureCache(tmp_path / "theirs", SOME)
+    theirs = FeatureCache(CacheConfig(tmp_path / "theirs", SOME))
     theirs.add(key(1), {"hidden": torch.full((3,), 1.0)}, [])
     theirs.flush()
-    ours = FeatureCache(tmp_path / "ours", SOME, only_read=tmp_path / "theirs")
+    ours = FeatureCache(CacheConfig(tmp_path / "ours", SOME, only_read=tmp_path / "theirs"))
     assert ours.missing([key(1), key(2)]) == {key(2)}
     ours.add(key(2), {"hidden": torch.full((3,), 2.0)}, [])
     ours.flush()

@@ -12,7 +12,7 @@ from tl_vision import ResNetOptions, VGG16Options
 from tl_vision.network import PictureNetwork
 from tlcore import Example, Plan
 from tlcore.data.digests import content_digest
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.training.device import accelerator_for

@@ -17,7 +17,7 @@ from tl_vision import ResNetOptions
 from tl_vision.network import PictureNetwork
 from tlcore import Classification, Example
 from tlcore.data.digests import content_digest
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.recipe import TrainSection

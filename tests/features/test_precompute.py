@@ -10,7 +10,7 @@ from torch import nn
 
 from tlcore import Example, NumericError, PluginError, ResourceError, UnreadableError
 from tlcore.data.digests import content_digest
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, Reporter, precompute
 from tlcore.training.device import accelerator_for

@@ -9,7 +9,7 @@ from torch import nn
 
 from tlcore import Example, UnreadableError
 from tlcore.data.digests import content_digest
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import CachedViews, FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.training.device import accelerator_for

@@ -68,7 +68,7 @@ def test_checkpoints_model_and_store_are_as_large_as_foretold(place, monkeypatch
     recipe = {**RECIPES[name], "train": train, "evaluate": evaluate, "features": {"store": "always"}}
     (place / "recipe.yaml").write_text(json.dumps(recipe))
     foretold, written, stored = [], [], []
-    require, publish, store = RunSize.require_room, checkpoints.publish_folder, precompute.require_room
+    require, publish, store = RunSize.require_room, checkpoints.publish_folder, precompute.no_room
 
     def required(size, folder):
         foretold.append(size)
@@ -80,9 +80,9 @@ def test_checkpoints_model_and_store_are_as_large_as_foretold(place, monkeypatch
 
     def to_store(config, needed, *given):
         stored.append(needed)
-        store(config, needed, *given)
+        return store(config, needed, *given)
 
-    monkeypatch.setattr(precompute, "require_room", to_store)
+    monkeypatch.setattr(precompute, "no_room", to_store)
     monkeypatch.setattr(RunSize, "require_room", required)
     monkeypatch.setattr(checkpoints, "publish_folder", published)
     run = tlcore.run("recipe.yaml", out="run", warn=lambda text: None)

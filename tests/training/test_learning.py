@@ -13,7 +13,7 @@ from tl_text.checkpoint import write_tiny
 from tl_vision.architectures import ARCHITECTURES
 from tlcore import Classification, Example
 from tlcore.data.digests import content_digest
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.plugins.host import PluginHost

@@ -14,7 +14,7 @@ from torch import nn
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
 from tlcore.data.digests import content_digest
 from tlcore.errors import Interrupted
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.features.readers import InMemoryReader, InputReader

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tlcore.contracts import State
 from tlcore.errors import ResourceError
@@ -22,9 +23,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ABOUT", "FeatureCache"]
+__all__ = ["ABOUT", "CacheConfig", "FeatureCache"]
 
 ABOUT = "about.json"
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """Where the states of a namespace are cached, and whether they are cached at all."""
+
+    root: Path
+    namespace: Namespace
+    mode: Literal["auto", "always", "never"] = "auto"
+    reads: int = 2
+    """How often training will read each state."""
+    only_read: Path | None = None
+    """The root of another feature cache whose states are read too."""
+    reserved: int = 0
+    """Bytes of the disk that must stay free for the run itself."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of these states."""
+        return self.namespace.folder(self.root)
 
 
 class FeatureCache:
@@ -32,19 +53,15 @@ class FeatureCache:
 
     def __init__(
         self,
-        root: Path,
-        namespace: Namespace,
+        config: CacheConfig,
         *,
         made_on: str = "",
         tell: Callable[[str], None] = lambda text: None,
         shard_bytes: int = SHARD_BYTES,
-        only_read: Path | None = None,
     ) -> None:
-        """Use the namespace's folder below ``root``; states below the root ``only_read`` are read too."""
-        self.folder = namespace.folder(root)
+        self.folder = config.folder
         self.stored_bytes = 0
-        self._folders = [self.folder, *([namespace.folder(only_read)] if only_read is not None else [])]
-        self._namespace = namespace
+        self._config = config
         self._made_on = made_on
         self._tell = tell
         self._shard_bytes = shard_bytes
@@ -80,7 +97,9 @@ class FeatureCache:
         """Yield the shards that this process wrote, and those in the folders that hold some of what is missing."""
         written, self._written = self._written, []
         yield from written
-        for path in (path for folder in self._folders for path in shard_files(folder)) if missing else ():
+        roots = (self._config.root, self._config.only_read) if missing else ()
+        folders = [self._config.namespace.folder(root) for root in roots if root is not None]
+        for path in (path for folder in folders for path in shard_files(folder)):
             if path.name not in self._opened and (shard := self._open(path, missing)) is not None:
                 yield shard
 
@@ -119,7 +138,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / ABOUT).exists():
-                publish_file(self.folder / ABOUT, json.dumps(self._namespace.about, indent=2, sort_keys=True))
+                publish_file(self.folder / ABOUT, json.dumps(self._config.namespace.about, indent=2, sort_keys=True))
             size, keys = self._writer.size, self._writer.keys()
             path = self._writer.publish()
             self._writer = ShardWriter(self.folder, self._made_on)

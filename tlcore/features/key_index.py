@@ -37,7 +37,7 @@ class KeyIndex:
 
     def missing(self, keys: Collection[bytes]) -> set[bytes]:
         """Return the keys that are not in the index."""
-        if not len(self._keys):
+        if not len(self._keys):  # no copy of millions of keys
             return set(keys)
         _, known = self._search(_array(keys))
         return {key for key, is_known in zip(keys, known.tolist(), strict=True) if not is_known}
@@ -56,12 +56,10 @@ class KeyIndex:
 
     def _search(self, keys: NDArray[numpy.bytes_]) -> tuple[NDArray[numpy.int64], NDArray[numpy.bool_]]:
         """Return the position of each key in the sorted array, and whether it is there."""
-        import numpy
-
-        if not len(self._keys):
-            return numpy.zeros(len(keys), "int64"), numpy.zeros(len(keys), bool)
-        positions = self._keys.searchsorted(keys).clip(max=len(self._keys) - 1)
-        return positions, self._keys[positions] == keys
+        positions = self._keys.searchsorted(keys)
+        known = positions < len(self._keys)
+        known[known] = self._keys[positions[known]] == keys[known]
+        return positions, known
 
 
 def _array(keys: Collection[bytes]) -> NDArray[numpy.bytes_]:

@@ -77,10 +77,6 @@ class FeatureKeys:
             number = self.views.number(self.digests[example.id], epoch)
         return self._request(example, number)
 
-    def key(self, example: Example, epoch: int | None) -> bytes:
-        """Return the key of the version that an epoch reads; without an epoch, of the first."""
-        return self.request(example, epoch).key
-
     def _request(self, example: Example, number: int) -> FeatureRequest:
         views, name = self.views, example.id
         if views is None or name not in views.ids:

@@ -134,22 +134,22 @@ def verify(root: Path) -> tuple[int, list[str]]:
 def _sweep(root: Path) -> None:
     """Remove unfinished files, and folders without a shard."""
     for folder in _folders(root):
-        status = _status(folder)
-        if status is None or not folder.is_dir():
-            continue
-        fresh = time.time() - status.st_mtime < LEFT_BEHIND
-        for path in folder.glob(".*"):
-            status = _status(path)
-            if status is not None and time.time() - status.st_mtime > LEFT_BEHIND:
-                with contextlib.suppress(PermissionError):
-                    path.unlink(missing_ok=True)
+        old = _is_left_behind(folder)  # removing a file makes it new
+        for path in filter(_is_left_behind, folder.glob(".*")):
+            with contextlib.suppress(PermissionError):
+                path.unlink(missing_ok=True)
         busy = any((folder / "claims").glob("*.claim")) or any(folder.glob(".*"))
-        if not fresh and not busy and not any(shard_files(folder)):
+        if old and not busy and not any(shard_files(folder)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _is_left_behind(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and time.time() - status.st_mtime > LEFT_BEHIND
+
+
 def _folders(root: Path) -> list[Path]:
-    return sorted(root.iterdir()) if root.is_dir() else []
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def _status(path: Path) -> os.stat_result | None:

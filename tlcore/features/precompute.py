@@ -15,8 +15,8 @@ from tlcore.contracts import Backbone, Example, Problem
 from tlcore.distributed.process_group import talking
 from tlcore.errors import ResourceError
 from tlcore.features.batching import length_of
-from tlcore.features.cache import FeatureCache
-from tlcore.features.caching_cost import CacheConfig, DoesNotPayError, require_room, require_speed
+from tlcore.features.cache import CacheConfig, FeatureCache
+from tlcore.features.caching_cost import no_room, too_slow
 from tlcore.features.claims import claimed
 from tlcore.features.extractor import FeatureExtractor
 from tlcore.features.keys import CachedViews, FeatureKeys, FeatureRequest
@@ -102,13 +102,7 @@ def precompute(job: PrecomputeJob) -> PrecomputedFeatures:
     input_views = None
     if not job.freeze_at:  # augmented inputs are prepared anew in each epoch
         input_views, job = job.keys.views, replace(job, keys=FeatureKeys(job.keys.digests))
-    cache = FeatureCache(
-        job.cache.root,
-        job.cache.namespace,
-        made_on=_processor_name(job.accelerator),
-        tell=job.reporter.tell,
-        only_read=job.cache.only_read,
-    )
+    cache = FeatureCache(job.cache, made_on=_processor_name(job.accelerator), tell=job.reporter.tell)
     filler = _CacheFiller(job, cache)
     cached = job.cache.mode != "never" and filler.fill()
     lengths = {} if cached else filler.check()
@@ -174,7 +168,7 @@ class _CacheFiller:
         rows = self._prepared(self._keys())
         lengths = {row.request.key: length_of(row.state, row.ragged) for row in rows if row.ragged}
         examples = self._job.by_id.values() if lengths else ()
-        return {example.id: lengths.get(self._job.keys.key(example, None), 0) for example in examples}
+        return {example.id: lengths.get(self._job.keys.request(example, None).key, 0) for example in examples}
 
     def problems(self) -> list[Problem]:
         """Return the unreadable examples, each once whatever the number of its versions."""
@@ -203,18 +197,18 @@ class _CacheFiller:
         return reason or self._fill(self._cache.missing(self._keys()) - self._unreadable.keys())
 
     def _fill(self, missing: AbstractSet[bytes]) -> str:
-        """Cache what no other run computes, and wait for those that compute the rest."""
+        """Cache what no other run computes, and wait for the others; return why that does not pay, or nothing."""
         rounds = 0
         while missing and rounds < MOST_ROUNDS:
             with claimed(self._cache.folder / "claims", missing) as (mine, others):
                 try:
-                    self._compute(self._cache.missing(mine))
-                except DoesNotPayError as reason:
-                    return str(reason)
+                    reason = self._compute(self._cache.missing(mine))
                 except ResourceError as error:
                     if self._job.freeze_at or self._job.cache.mode == "always":
                         raise
-                    return f"{error.what}: every run reads every example beforehand"  # which costs little
+                    reason = f"{error.what}: every run reads every example beforehand"  # which costs little
+                if reason:
+                    return reason
             for other in others:
                 self._job.reporter.tell(
                     f"feature store: waiting for {other.owner}, which computes {len(other.keys)} states"
@@ -230,16 +224,17 @@ class _CacheFiller:
             hint="name a sound disk by TL_CACHE, or use `--set features.store=never`",
         )
 
-    def _compute(self, keys: set[bytes]) -> None:
-        """Compute these states and cache them, unless the first ones show that it does not pay."""
+    def _compute(self, keys: set[bytes]) -> str:
+        """Compute these states and cache them, unless the first ones show that it does not pay: return why."""
         if not keys:
-            return
+            return ""
         job, count, started = self._job, len(keys), 0.0
         with self.throughput.working():
             for done, row in enumerate(self._rows(keys), 1):
                 if job.freeze_at and done == 1:
                     states = f"the states {job.states_at(job.freeze_at)}"
-                    require_room(job.cache, self._usual_bytes(row) * count, states, job.reporter.tell)
+                    if reason := no_room(job.cache, self._usual_bytes(row) * count, states, job.reporter.tell):
+                        return reason
                 self._cache.add(row.request.key, row.state, row.ragged)
                 self.computed += 1
                 if done == WARM_UP:  # the first ones include the wait for the first batch
@@ -247,9 +242,11 @@ class _CacheFiller:
                 if job.freeze_at and done == TIMED:
                     seconds = (time.perf_counter() - started) / (TIMED - WARM_UP)
                     job.reporter.tell(f"feature store: about {seconds * count:.0f} s to compute")
-                    require_speed(job.cache, _bytes(row), seconds)
+                    if reason := too_slow(job.cache, _bytes(row), seconds):
+                        return reason
             self._cache.flush()
         self.throughput.examples = self.computed
+        return ""
 
     def _rows(self, keys: set[bytes]) -> Iterator[FeatureRow]:
         """Compute the states of these keys, from those of a lower freeze point where they are cached."""

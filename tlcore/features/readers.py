@@ -21,14 +21,7 @@ from tlcore.plugins.validation import prepared_by
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "STANDARDISED",
-    "CachedReader",
-    "InMemoryReader",
-    "InputReader",
-    "RecomputingReader",
-    "StateReader",
-]
+__all__ = ["STANDARDISED", "CachedReader", "InMemoryReader", "InputReader", "RecomputingReader", "StateReader"]
 
 STANDARDISED = "standardised"
 """The name of features in a state that a head takes as they are."""
@@ -73,13 +66,13 @@ class CachedReader(StateReader):
 
     def batch(self, ids: Sequence[str], epoch: int | None = None) -> State:
         """Return the cached states of these examples."""
-        return self._cache.batch([self._keys.key(self._examples[id_], epoch) for id_ in ids])
+        return self._cache.batch([self._keys.request(self._examples[id_], epoch).key for id_ in ids])
 
     def lengths(self, ids: Sequence[str]) -> list[int]:
         """Return the number of positions of each cached state; [] where states have none."""
         if not self._cache.is_ragged:
             return []
-        return self._cache.lengths([self._keys.key(self._examples[id_], None) for id_ in ids])
+        return self._cache.lengths([self._keys.request(self._examples[id_], None).key for id_ in ids])
 
     def rows(self, requests: Iterable[FeatureRequest], progress: Callable[[int], None]) -> Iterator[FeatureRow]:
         """Yield cached states one by one."""

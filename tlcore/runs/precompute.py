@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tlcore.contracts import Backbone, Example
 from tlcore.data.dataset import Dataset
 from tlcore.errors import UnreadableError, WeightsError
-from tlcore.features.caching_cost import CacheConfig
+from tlcore.features.cache import CacheConfig
 from tlcore.features.extractor import FEATURES, FeatureExtractor
 from tlcore.features.half_precision import CANDIDATES, LEAST_COSINE, SAMPLE, centered_cosine
 from tlcore.features.keys import Namespace
