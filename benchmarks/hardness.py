@@ -48,13 +48,16 @@ def _features(examples: list[Any]) -> Any:
 
     from tl_vision import VGG16Options
     from tl_vision.network import PictureNetwork
-    from tlcore.features.extractor import FEATURES, FrozenPart, Wanted
+    from tlcore.features.extractor import FEATURES, FeatureExtractor
+    from tlcore.features.keys import FeatureRequest
+    from tlcore.features.preparation import prepare_rows
     from tlcore.training.device import accelerator_for
 
     backbone = PictureNetwork("vgg16", VGG16Options(), None)
-    frozen = FrozenPart(backbone, len(backbone.stages), accelerator_for("auto", "bf16"))
-    wanted = [Wanted(example.id.encode(), example.id, example) for example in examples]
-    rows = {one.name: row[FEATURES] for one, row, _ in frozen.states(wanted, lambda one, reason: None)}
+    extractor = FeatureExtractor(backbone, len(backbone.stages), accelerator_for("auto", "bf16"))
+    requests = [FeatureRequest(example.id.encode(), example.id, example) for example in examples]
+    prepared = prepare_rows(backbone, requests, lambda request, reason: None)
+    rows = {row.request.name: row.state[FEATURES] for row in extractor.states(prepared)}
     return torch.stack([rows[example.id] for example in examples]).numpy()
 
 

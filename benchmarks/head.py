@@ -31,9 +31,9 @@ def _trained(folder: Path) -> tuple[float, float]:
     from torch import nn
 
     from tlcore import Classification, Example, Plan
-    from tlcore.features.keys import Namespace
-    from tlcore.features.readers import Identities, StoredStates
-    from tlcore.features.store import FeatureStore
+    from tlcore.features.cache import CacheConfig, FeatureCache
+    from tlcore.features.keys import FeatureKeys, Namespace
+    from tlcore.features.readers import CachedReader
     from tlcore.recipe import TrainSection
     from tlcore.training.checkpoints import Checkpoints
     from tlcore.training.device import accelerator_for
@@ -46,22 +46,22 @@ def _trained(folder: Path) -> tuple[float, float]:
 
     torch.manual_seed(0)
     centres = torch.randn(CLASSES, WIDTH)
-    store = FeatureStore(folder / "store", Namespace({"network": "none"}))
+    cache = FeatureCache(CacheConfig(folder / "store", Namespace({"network": "none"})))
     examples, digests = {}, {}
     for n in range(EXAMPLES + SCORED):
         id_ = f"{n:06d}"
         examples[id_] = Example(id_, n, str(n % CLASSES), "train" if n < EXAMPLES else "validation")
         digests[id_] = hashlib.sha256(id_.encode()).hexdigest()
-        store.add(bytes.fromhex(digests[id_]), {"features": centres[n % CLASSES] + 9 * torch.randn(WIDTH)}, [])
-    store.flush()
-    store.look({bytes.fromhex(digest) for digest in digests.values()})
+        cache.add(bytes.fromhex(digests[id_]), {"features": centres[n % CLASSES] + 9 * torch.randn(WIDTH)}, [])
+    cache.flush()
+    cache.missing({bytes.fromhex(digest) for digest in digests.values()})
     train = [example for example in examples.values() if example.split == "train"]
     validation = [example for example in examples.values() if example.split == "validation"]
     task = Classification()
     task.fit([example.label for example in train])
     plan = Plan(freeze_line=1, head=nn.Linear(WIDTH, CLASSES))
     upper = Upper(Anything(), plan)  # type: ignore[arg-type]
-    reader = StoredStates(store, examples, Identities(digests))
+    reader = CachedReader(cache, examples, FeatureKeys(digests))
     section = dataclasses.replace(TrainSection(), epochs=25, batch_size=32)
     trainer = Trainer(upper, plan, reader, task, section, accelerator_for("cpu", "fp32"), seed=1, memory=1e9)
     trainer.fit_standardisation(train)

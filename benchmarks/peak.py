@@ -74,14 +74,17 @@ def _tlcore() -> Callable[[], Any]:
     from tl_vision import VGG16Options
     from tl_vision.network import PictureNetwork
     from tlcore import Example
-    from tlcore.features.extractor import FrozenPart, Row, Wanted
+    from tlcore.features.extractor import FeatureExtractor
+    from tlcore.features.keys import FeatureRequest
+    from tlcore.features.preparation import FeatureRow
     from tlcore.training.device import accelerator_for
 
     backbone = PictureNetwork("vgg16", VGG16Options(), None)
-    frozen = FrozenPart(backbone, len(backbone.stages), accelerator_for("cpu", "bf16"))
+    extractor = FeatureExtractor(backbone, len(backbone.stages), accelerator_for("cpu", "bf16"))
     picture = torch.zeros(3, 224, 224)
-    rows: list[Row] = [(Wanted(b"", str(n), Example(str(n), None)), {"hidden": picture}, []) for n in range(ROWS)]
-    return lambda: list(frozen.following(rows))
+    requests = [FeatureRequest(b"", str(n), Example(str(n), None)) for n in range(ROWS)]
+    rows = [FeatureRow(request, {"hidden": picture}, []) for request in requests]
+    return lambda: list(extractor.states(rows))
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -69,11 +69,11 @@ def _bare(picture: Path, device: str, precision: str) -> float:
     import torch
 
     from tlcore import Example
-    from tlcore.features.extractor import lower_part
+    from tlcore.features.extractor import FrozenStages
 
     backbone = _backbone()
     number_format = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    network = lower_part(backbone, len(backbone.stages)).eval()
+    network = FrozenStages(backbone, 0, len(backbone.stages)).eval()
     network = network.to(device, number_format).to(memory_format=torch.channels_last)
     hidden = backbone.prepare([Example("a", picture)] * ROWS[device], None)["hidden"]
     hidden = hidden.to(device, number_format).contiguous(memory_format=torch.channels_last)

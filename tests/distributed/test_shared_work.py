@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from tlcore import Classification, Example, Plan
-from tlcore.features.readers import FreshStates
+from tlcore.features.readers import InputReader
 from tlcore.recipe import TrainSection
 from tlcore.training.device import accelerator_for
 from tlcore.training.loop import Trainer
@@ -66,7 +66,7 @@ for count in json.loads(sys.argv[3]):
         head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]]) / 8
         head.bias.data.zero_()
         plan = Plan(freeze_line=0, head=head)
-        reader = FreshStates(backbone, {example.id: example for example in examples})
+        reader = InputReader(backbone, {example.id: example for example in examples})
         section = dataclasses.replace(TrainSection(), batch_size=size)
         trainer = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator, seed=3)
         metrics = trainer.scores(examples)

@@ -1,4 +1,4 @@
-"""What is read from the store is what would be computed: for each family and each line, outputs and gradients."""
+"""Cached states are what would be computed: for each family and each freeze point, outputs and gradients."""
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ from tl_vision import ResNetOptions, VGG16Options
 from tl_vision.network import PictureNetwork
 from tlcore import Example, Plan
 from tlcore.data.digests import content_digest
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Below, Storing, first_pass
-from tlcore.features.readers import Identities
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.training.device import accelerator_for
 from tlcore.training.model import Upper
 
@@ -62,12 +62,12 @@ def test_outputs_and_gradients_are_those_of_the_whole_network(tmp_path, family, 
     for stage in backbone.stages.values():
         stage.eval()
     examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
-    identities = Identities({example.id: content_digest(example.input) for example in examples})
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
     namespace = namespace_of(backbone, line, name="it", weights="w", precision=precision, libraries={})
     accelerator = accelerator_for("cpu", precision)
+    configs = [CacheConfig(tmp_path / "s", namespace, mode) for mode in ("always", "never")]
     readers = [
-        first_pass(backbone, line, examples, accelerator, Storing(tmp_path / "s", namespace, mode), identities).reader
-        for mode in ("always", "never")
+        precompute(PrecomputeJob(backbone, line, examples, accelerator, config, keys)).reader for config in configs
     ]
     ids = [example.id for example in examples]
     stored, unstored = (reader.batch(ids) for reader in readers)
@@ -92,19 +92,19 @@ def test_from_the_states_at_a_lower_line_come_the_same_bits(tmp_path, family, lo
     for stage in backbone.stages.values():
         stage.eval()
     examples = [Example(id=str(n), input=value) for n, value in enumerate(inputs)]
-    identities = Identities({example.id: content_digest(example.input) for example in examples})
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
     accelerator = accelerator_for("cpu", precision)
 
-    def states(place, line, below=None):
+    def states(place, line, start=None):
         namespace = namespace_of(backbone, line, name="it", weights="w", precision=precision, libraries={})
-        storing = Storing(tmp_path / place, namespace)
-        return first_pass(backbone, line, examples, accelerator, storing, identities, below=below).reader
+        config = CacheConfig(tmp_path / place, namespace)
+        return precompute(PrecomputeJob(backbone, line, examples, accelerator, config, keys, start)).reader
 
     straight = states("straight", line)
-    below = Below(lower, states("in steps", lower))
+    start = lower, states("in steps", lower)
     seen = []
     next(iter(backbone.stages.values())).register_forward_hook(lambda *_: seen.append(1))
-    stepped = states("in steps", line, below)
+    stepped = states("in steps", line, start)
     assert not seen
     ids = [example.id for example in examples]
     for name, values in straight.batch(ids).items():

@@ -20,7 +20,7 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import accelerate, torch, torchvision.transforms.v2, sklearn.metrics
 import tl_adapters.lines, tl_report, tl_vision.network, tlcore.runs.run
-from tlcore.features.cache import evict, store_root
+from tlcore.features.maintenance import cache_root, evict
 
 place, kind, runs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 drawn = random.Random(1)
@@ -56,7 +56,7 @@ while living and time.monotonic() < until:
         os.kill(number, signal.SIGKILL)
         killed += 1
     if kind == "pruned":
-        evict(store_root(), 0)
+        evict(cache_root(), 0)
     number, status = os.waitpid(-1, os.WNOHANG)
     if number:
         codes[living.pop(number)] = os.waitstatus_to_exitcode(status)

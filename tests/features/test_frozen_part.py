@@ -17,9 +17,9 @@ from tl_vision import ResNetOptions
 from tl_vision.network import PictureNetwork
 from tlcore import Classification, Example
 from tlcore.data.digests import content_digest
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Storing, first_pass
-from tlcore.features.readers import Identities
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.recipe import TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
@@ -98,9 +98,9 @@ def test_no_parameter_and_no_buffer_of_what_is_frozen_changes(tmp_path, network,
     before, head = digest(frozen(backbone, upper)), digest(dict(plan.head.state_dict()))
     at_first = {key: digest({key: value}) for key, value in upper.stages.state_dict().items()}
     namespace = namespace_of(backbone, plan.freeze_line, name="it", weights="w", precision="fp32", libraries={})
-    identities = Identities({example.id: content_digest(example.input) for example in examples})
-    storing = Storing(tmp_path / "states", namespace, mode)
-    reader = first_pass(backbone, plan.freeze_line, examples, accelerator, storing, identities).reader
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
+    config = CacheConfig(tmp_path / "states", namespace, mode)
+    reader = precompute(PrecomputeJob(backbone, plan.freeze_line, examples, accelerator, config, keys)).reader
     section = dataclasses.replace(TrainSection(), epochs=3, batch_size=4, lr=0.01)
     one = Trainer(upper, plan, reader, task, section, accelerator, seed=5)
     one.fit_standardisation(examples)

@@ -10,9 +10,9 @@ from torch import nn
 
 from tlcore import Example, NumericError, PluginError, ResourceError, UnreadableError
 from tlcore.data.digests import content_digest
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Storing, first_pass
-from tlcore.features.readers import Identities
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, Reporter, precompute
 from tlcore.training.device import accelerator_for
 
 
@@ -51,12 +51,14 @@ def numbers(count, first=1):
     return [Example(id=str(n), input=n) for n in range(first, first + count)]
 
 
-def passed(backbone, line, examples, root, **storing):
-    """Return what a first pass over a store in this folder gives."""
-    namespace = namespace_of(backbone, line, name="numbers", weights="w", precision="fp32", libraries={})
-    identities = Identities({example.id: content_digest(example.input) for example in examples})
-    accelerator = accelerator_for("cpu", "fp32")
-    return first_pass(backbone, line, examples, accelerator, Storing(root, namespace, **storing), identities)
+def passed(backbone, freeze_at, examples, root, tell=lambda text: None, **caching):
+    """Return the features that precomputing gives with a feature cache in this folder."""
+    namespace = namespace_of(backbone, freeze_at, name="numbers", weights="w", precision="fp32", libraries={})
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
+    config, accelerator = CacheConfig(root, namespace, **caching), accelerator_for("cpu", "fp32")
+    return precompute(
+        PrecomputeJob(backbone, freeze_at, examples, accelerator, config, keys, reporter=Reporter(tell=tell))
+    )
 
 
 AGAIN = 3
@@ -159,21 +161,15 @@ def test_a_damaged_shard_is_never_used_and_computed_again(tmp_path, damage):
     shard.unlink()  # what is mapped stays as it is
     shard.write_bytes(bytes(raw) if damage == "flip" else bytes(raw[:-100]))
     torch.manual_seed(0)
-    backbone = Numbers()
-    told = []
-    namespace = namespace_of(backbone, 1, name="numbers", weights="w", precision="fp32", libraries={})
-    identities = Identities({example.id: content_digest(example.input) for example in numbers(40)})
-    accelerator = accelerator_for("cpu", "fp32")
-    again = first_pass(
-        backbone, 1, numbers(40), accelerator, Storing(tmp_path, namespace), identities, tell=told.append
-    )
+    messages = []
+    again = passed(Numbers(), 1, numbers(40), tmp_path, tell=messages.append)
     assert again.computed == 40
-    assert any("damaged" in text for text in told)
+    assert any("damaged" in text for text in messages)
     assert again.reader.batch(["7"])["hidden"].shape == expected.shape
 
 
 def test_a_state_too_many_for_the_disk_is_not_stored_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlcore.features.precompute.free_bytes", lambda folder: 100)
+    monkeypatch.setattr("tlcore.features.caching_cost.free_bytes", lambda folder: 100)
     found = passed(Numbers(), 1, numbers(40), tmp_path / "auto")
     assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -199,8 +195,8 @@ def test_a_strangers_file_under_a_right_name_is_no_shard(tmp_path):
 
 @pytest.mark.parametrize(("speed", "stored"), [(1e12, True), (1.0, False)])
 def test_storing_pays_where_the_disk_is_faster_than_the_network(tmp_path, monkeypatch, speed, stored):
-    monkeypatch.setattr("tlcore.features.precompute.SLOW_DISK", 1e-9)  # so that the disk is measured
-    monkeypatch.setattr("tlcore.features.precompute._written_per_second", lambda folder: speed)
+    monkeypatch.setattr("tlcore.features.caching_cost.SLOW_DISK", 1e-9)  # so that the disk is measured
+    monkeypatch.setattr("tlcore.features.caching_cost._written_per_second", lambda folder: speed)
     found = passed(Numbers(), 1, numbers(200), tmp_path)
     assert found.reader.batch(["7"])["hidden"].shape == (1, 4)
     assert bool(list(tmp_path.rglob("*.safetensors"))) == stored

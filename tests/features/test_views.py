@@ -9,9 +9,9 @@ from torch import nn
 
 from tlcore import Example, UnreadableError
 from tlcore.data.digests import content_digest
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Storing, first_pass
-from tlcore.features.readers import Identities, Views
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import CachedViews, FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.training.device import accelerator_for
 
 
@@ -48,17 +48,16 @@ class Shifted:
 
 
 EXAMPLES = [Example(str(n), n) for n in range(1, 7)]
-VIEWS = Views(seed=3, count=4, ids=frozenset("123"))
+VIEWS = CachedViews(seed=3, count=4, ids=frozenset("123"))
 
 
 def passed(tmp_path, line, examples=EXAMPLES):
     backbone = Shifted()
     namespace = namespace_of(backbone, line, name="shifted", weights="w", precision="fp32", libraries={})
-    identities = Identities({example.id: content_digest(example.input) for example in examples}, VIEWS)
-    found = first_pass(
-        backbone, line, examples, accelerator_for("cpu", "fp32"), Storing(tmp_path, namespace), identities
-    )
-    return backbone, found.reader, found.problems
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples}, VIEWS)
+    config, accelerator = CacheConfig(tmp_path, namespace), accelerator_for("cpu", "fp32")
+    features = precompute(PrecomputeJob(backbone, line, examples, accelerator, config, keys))
+    return backbone, features.reader, features.problems
 
 
 def value(reader, id_, epoch):

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 import tlcore
 from tl_vision.network import PictureNetwork
 from tlcore.errors import DataError, ResourceError
-from tlcore.features.extractor import Wanted, prepared
-from tlcore.features.readers import FreshStates, Views, reading_ahead
-from tlcore.features.workers import Ahead, named_deaths, preparing_threads, worker_count
+from tlcore.features.keys import CachedViews, FeatureRequest
+from tlcore.features.preparation import prepare_rows
+from tlcore.features.readers import InputReader
+from tlcore.features.workers import Prefetcher, explain_worker_exit, preparing_threads, worker_count
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import read_recipe
@@ -97,7 +98,7 @@ def fresh(photos, recipe):
     made = []
 
     def reader(workers):
-        made.append(FreshStates(backbone, examples, Views(5, 4, frozenset(examples)), workers))
+        made.append(InputReader(backbone, examples, CachedViews(5, 4, frozenset(examples)), workers))
         return made[-1]
 
     yield SimpleNamespace(reader=reader, examples=examples, ids=sorted(examples), backbone=backbone)
@@ -106,7 +107,7 @@ def fresh(photos, recipe):
 
 
 def read(reader, batches, epoch):
-    with reading_ahead(reader, batches, epoch):
+    with reader.prefetch(batches, epoch):
         return [reader.batch(ids, epoch)["hidden"].clone() for ids in batches]
 
 
@@ -139,7 +140,7 @@ def test_announced_batches_come_from_the_workers(fresh, monkeypatch):
 
 def test_another_batch_than_the_announced_one_is_still_the_right_one(fresh):
     reader, alone = fresh.reader(2), fresh.reader(0)
-    with reading_ahead(reader, [fresh.ids[:8], fresh.ids[8:16]], 0):
+    with reader.prefetch([fresh.ids[:8], fresh.ids[8:16]], 0):
         for ids in (fresh.ids[:4], fresh.ids[4:8], fresh.ids[8:16]):  # memory ended, and the step was taken in parts
             assert torch.equal(reader.batch(ids, 0)["hidden"], alone.batch(ids, 0)["hidden"])
     assert torch.equal(torch.cat(read(reader, [fresh.ids[:4]], 1)), alone.batch(fresh.ids[:4], 1)["hidden"])
@@ -178,11 +179,11 @@ def test_a_batch_that_shared_memory_cannot_take_is_told_instead_of_waited_for(mo
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return {"hidden": torch.zeros(2**20)}
 
-    ahead = Ahead(large, 1)
-    ahead.announce([(("a",), None)])
+    prefetcher = Prefetcher(large, 1)
+    prefetcher.announce([(("a",), None)])
     with pytest.raises(ResourceError, match="a prepared batch of 4 MB cannot be handed over") as caught:
-        ahead.take((("a",), None))
-    ahead.close()
+        prefetcher.take((("a",), None))
+    prefetcher.close()
     assert "train.workers=0" in caught.value.hint
 
 
@@ -190,11 +191,11 @@ def test_a_bug_in_a_worker_stays_a_bug():
     def broken(request):
         raise ZeroDivisionError("of ours")
 
-    ahead = Ahead(broken, 1)
-    ahead.announce([(("a",), None)])
-    with pytest.raises(ZeroDivisionError, match="of ours"), named_deaths():
-        ahead.take((("a",), None))
-    ahead.close()
+    prefetcher = Prefetcher(broken, 1)
+    prefetcher.announce([(("a",), None)])
+    with pytest.raises(ZeroDivisionError, match="of ours"), explain_worker_exit():
+        prefetcher.take((("a",), None))
+    prefetcher.close()
 
 
 @pytest.mark.parametrize(
@@ -215,12 +216,14 @@ def test_several_threads_prepare_the_same_rows_in_the_same_order(fresh, tmp_path
     bad.write_bytes(b"no picture")
     examples = [*fresh.examples.values(), tlcore.Example("bad.jpg", Path(bad))] * 4
     views = (None, tlcore.View(1, 0), tlcore.View(1, 1))
-    wanted = [Wanted(b"", one.id, one, view) for view in views for one in examples]
+    requests = [FeatureRequest(b"", one.id, one, view) for view in views for one in examples]
 
     def rows(threads):
         refused = []
-        found = prepared(fresh.backbone, wanted, lambda one, reason: refused.append(one.name), threads=threads)
-        return [(one.name, one.view, row["hidden"]) for one, row, _ in found], refused
+        rows = prepare_rows(
+            fresh.backbone, requests, lambda request, reason: refused.append(request.name), threads=threads
+        )
+        return [(row.request.name, row.request.view, row.state["hidden"]) for row in rows], refused
 
     count = torch.get_num_threads()
     alone, refused = rows(1)

@@ -155,7 +155,7 @@ from tl_text import BertOptions
 from tl_text.bert import Bert
 from tl_text.checkpoint import opened, write_tiny
 from tlcore import Example
-from tlcore.features.extractor import FrozenPart
+from tlcore.features.extractor import FeatureExtractor
 from tlcore.training.device import accelerator_for
 from safetensors.torch import save_file
 
@@ -166,11 +166,11 @@ torch.manual_seed(1)
 accelerator = accelerator_for("cpu", "fp32")
 found = {}
 resnet = PictureNetwork("resnet18", ResNetOptions(weights="random", size=64), None)
-found["resnet18"] = FrozenPart(resnet, 5, accelerator).together(pictures)["features"]
+found["resnet18"] = FeatureExtractor(resnet, 5, accelerator).batch(pictures)["features"]
 if not (folder / "bert").exists():
     write_tiny(folder / "bert")
 bert = Bert(BertOptions(weights=folder / "bert"), opened(folder / "bert"))
-found["bert"] = FrozenPart(bert, len(bert.stages), accelerator).together(texts)["features"]
+found["bert"] = FeatureExtractor(bert, len(bert.stages), accelerator).batch(texts)["features"]
 save_file(found, sys.argv[2])
 print(torch.backends.cpu.get_cpu_capability())
 """

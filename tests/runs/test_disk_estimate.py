@@ -7,7 +7,7 @@ from PIL import Image
 
 import tlcore
 from tl_text.checkpoint import write_tiny
-from tlcore.features.precompute import _Pass
+from tlcore.features import precompute
 from tlcore.runs.disk_estimate import RunSize
 from tlcore.training import checkpoints
 
@@ -68,7 +68,7 @@ def test_checkpoints_model_and_store_are_as_large_as_foretold(place, monkeypatch
     recipe = {**RECIPES[name], "train": train, "evaluate": evaluate, "features": {"store": "always"}}
     (place / "recipe.yaml").write_text(json.dumps(recipe))
     foretold, written, stored = [], [], []
-    require, publish, store = RunSize.require_room, checkpoints.publish_folder, _Pass._require_room
+    require, publish, store = RunSize.require_room, checkpoints.publish_folder, precompute.no_room
 
     def required(size, folder):
         foretold.append(size)
@@ -78,11 +78,11 @@ def test_checkpoints_model_and_store_are_as_large_as_foretold(place, monkeypatch
         publish(target, *given)
         written.append(taken(target))
 
-    def to_store(one, each, count):
-        stored.append(each * count)
-        store(one, each, count)
+    def to_store(config, needed, *given):
+        stored.append(needed)
+        return store(config, needed, *given)
 
-    monkeypatch.setattr(_Pass, "_require_room", to_store)
+    monkeypatch.setattr(precompute, "no_room", to_store)
     monkeypatch.setattr(RunSize, "require_room", required)
     monkeypatch.setattr(checkpoints, "publish_folder", published)
     run = tlcore.run("recipe.yaml", out="run", warn=lambda text: None)

@@ -100,7 +100,7 @@ def test_a_run_on_a_full_disk_ends_with_numbers_and_goes_on_from_there(small, re
 
 def test_a_store_on_a_full_disk_is_left_as_it_was(small, recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("TL_CACHE", str(small / "cache"))
-    monkeypatch.setattr("tlcore.features.precompute.FREE_SHARE", 1e9)  # another process fills it after that look
+    monkeypatch.setattr("tlcore.features.caching_cost.FREE_SHARE", 1e9)  # another process fills it after that look
     for number in (6, 12, 20):
         fill(small, number * PAGE)
         with pytest.raises(ResourceError) as caught:

@@ -11,9 +11,9 @@ from tlcore import Example
 from tlcore.contracts import SPLITS
 from tlcore.data.dataset import Dataset
 from tlcore.data.digests import content_digest
-from tlcore.features.half_precision import centred_cosine
+from tlcore.features.half_precision import centered_cosine
 from tlcore.recipe import Choice, DataSection, Recipe
-from tlcore.runs.precompute import FirstPasses
+from tlcore.runs.precompute import FeaturePlanner
 from tlcore.training.device import accelerator_for, precision_of
 
 
@@ -52,17 +52,13 @@ class Nothing:
     augment: None = None
 
 
-def passes(backbone, tmp_path, count=30):
+def planner(backbone, count=30):
     rows = torch.randn(count, 8, generator=torch.Generator().manual_seed(1))
     examples = {str(n): Example(str(n), row.tolist(), "a", SPLITS[0] if n else SPLITS[1]) for n, row in enumerate(rows)}
     dataset = Dataset(examples, {id_: content_digest(example.input) for id_, example in examples.items()})
     choice = Choice("p/offset", Nothing())
     recipe = Recipe(name="it", task=choice, data=DataSection(source=choice), backbone=choice, adapter=choice)
-    told = []
-    found = FirstPasses(
-        recipe, dataset, backbone, own_folder=tmp_path, progress=lambda phase, done, total: None, tell=told.append
-    )
-    return found, told
+    return FeaturePlanner(recipe, dataset, backbone)
 
 
 @pytest.fixture(autouse=True)
@@ -71,29 +67,28 @@ def _a_device_with_bf16(monkeypatch):
 
 
 @pytest.mark.parametrize(("offset", "precision"), [(0.0, "bf16"), (3000.0, "fp32")])
-def test_features_decide(tmp_path, offset, precision, recwarn):
-    found, _ = passes(Offset(offset), tmp_path)
-    assert precision_of(found.accelerator(accelerator_for("cpu", "fp32"))) == precision
-    assert "centred cosine" in found.why
+def test_features_decide(offset, precision, recwarn):
+    one = planner(Offset(offset))
+    assert precision_of(one.choose_precision(accelerator_for("cpu", "fp32"))) == precision
+    assert "centred cosine" in one.why
     assert any("precision fp32" in str(warning.message) for warning in recwarn) == (precision == "fp32")
 
 
-def test_the_answer_is_remembered(tmp_path):
-    passes(Offset(0.0), tmp_path)[0].accelerator(accelerator_for("cpu", "fp32"))
+def test_the_answer_is_remembered():
+    planner(Offset(0.0)).choose_precision(accelerator_for("cpu", "fp32"))
     backbone = Offset(0.0)
-    found, _ = passes(backbone, tmp_path)
-    assert precision_of(found.accelerator(accelerator_for("cpu", "fp32"))) == "bf16"
+    assert precision_of(planner(backbone).choose_precision(accelerator_for("cpu", "fp32"))) == "bf16"
     assert backbone.stages["one"].calls == 0
 
 
-def test_a_few_examples_tell_nothing(tmp_path):
-    found, _ = passes(Offset(0.0), tmp_path, count=5)
-    assert precision_of(found.accelerator(accelerator_for("cpu", "fp32"))) == "fp32"
+def test_a_few_examples_tell_nothing():
+    one = planner(Offset(0.0), count=5)
+    assert precision_of(one.choose_precision(accelerator_for("cpu", "fp32"))) == "fp32"
 
 
 def test_a_cosine_is_taken_after_the_mean_is_gone():
     features = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
-    assert centred_cosine(features, features * 3 + 100) == pytest.approx(1, abs=1e-4)
-    assert centred_cosine(features + 1000, features.flip(0) + 1000) < 0.6
-    assert centred_cosine(torch.ones(5, 3), torch.ones(5, 3)) == 1
-    assert centred_cosine(features, torch.full_like(features, float("inf"))) == 0
+    assert centered_cosine(features, features * 3 + 100) == pytest.approx(1, abs=1e-4)
+    assert centered_cosine(features + 1000, features.flip(0) + 1000) < 0.6
+    assert centered_cosine(torch.ones(5, 3), torch.ones(5, 3)) == 1
+    assert centered_cosine(features, torch.full_like(features, float("inf"))) == 0

@@ -13,9 +13,9 @@ from tl_text.checkpoint import write_tiny
 from tl_vision.architectures import ARCHITECTURES
 from tlcore import Classification, Example
 from tlcore.data.digests import content_digest
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Storing, first_pass
-from tlcore.features.readers import Identities
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.plugins.host import PluginHost
 from tlcore.plugins.registry import Registry
 from tlcore.recipe import TrainSection
@@ -49,9 +49,9 @@ def trainer(folder, backbone, adapter, options, examples, lr=1e-3):
     plan = spec.build(spec.options(**options)).plan(backbone, task.outputs)
     accelerator = accelerator_for("cpu", "fp32")
     namespace = namespace_of(backbone, plan.freeze_line, name="it", weights="w", precision="fp32", libraries={})
-    identities = Identities({example.id: content_digest(example.input) for example in examples})
-    storing = Storing(folder / "states", namespace, "always")
-    reader = first_pass(backbone, plan.freeze_line, examples, accelerator, storing, identities).reader
+    keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
+    config = CacheConfig(folder / "states", namespace, "always")
+    reader = precompute(PrecomputeJob(backbone, plan.freeze_line, examples, accelerator, config, keys)).reader
     section = dataclasses.replace(TrainSection(), epochs=STEPS * BATCH // EXAMPLES, batch_size=BATCH, lr=lr)
     one = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator, seed=5)
     one.fit_standardisation(examples)

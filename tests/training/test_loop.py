@@ -14,9 +14,10 @@ from torch import nn
 from tlcore import Classification, Example, NumericError, ParameterGroup, Phase, Plan, PluginError, UsageError
 from tlcore.data.digests import content_digest
 from tlcore.errors import Interrupted
-from tlcore.features.keys import namespace_of
-from tlcore.features.precompute import Storing, first_pass
-from tlcore.features.readers import FreshStates, HeldStates, Identities
+from tlcore.features.cache import CacheConfig
+from tlcore.features.keys import FeatureKeys, namespace_of
+from tlcore.features.precompute import PrecomputeJob, precompute
+from tlcore.features.readers import InMemoryReader, InputReader
 from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
 from tlcore.training import loop
 from tlcore.training.checkpoints import Checkpoints
@@ -77,7 +78,7 @@ def trainer(plan=None, backbone=None, train=None, **changes):
     task.fit([example.label for example in train])
     everything = {example.id: example for example in [*train, *examples(10, "validation")]}
     upper = Upper(backbone, plan)
-    reader = FreshStates(backbone, everything)
+    reader = InputReader(backbone, everything)
     return Trainer(upper, plan, reader, task, section(**changes), accelerator_for("cpu", "fp32"), seed=5), train
 
 
@@ -385,13 +386,13 @@ def features_only(tmp_path, count=60, memory=0.0, precision="fp32"):
     task = Classification()
     task.fit([example.label for example in train])
     everything = {example.id: example for example in [*train, *validation]}
-    identities = Identities({id_: content_digest(list(example.input)) for id_, example in everything.items()})
+    keys = FeatureKeys({id_: content_digest(list(example.input)) for id_, example in everything.items()})
     backbone = Small()
     backbone.preparation = {}
     namespace = namespace_of(backbone, 3, name="small", weights="w", precision=precision, libraries={})
     accelerator = accelerator_for("cpu", precision)
-    storing = Storing(tmp_path / "store", namespace)
-    found = first_pass(backbone, 3, list(everything.values()), accelerator, storing, identities)
+    config = CacheConfig(tmp_path / "store", namespace)
+    found = precompute(PrecomputeJob(backbone, 3, list(everything.values()), accelerator, config, keys))
     plan = Plan(freeze_line=3, head=_head())
     return (
         Trainer(Upper(backbone, plan), plan, found.reader, task, section(), accelerator, seed=5, memory=memory),
@@ -407,7 +408,7 @@ def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path,
         one, train, validation = features_only(tmp_path / name, memory=memory, precision=precision)
         one.fit_standardisation(train)
         result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
-        assert isinstance(one.reader, HeldStates) == (name == "held")
+        assert isinstance(one.reader, InMemoryReader) == (name == "held")
         losses.append([(record["train"]["loss"], record["validation"]["loss"]) for record in result.history])
     assert losses[0] == losses[1]
 

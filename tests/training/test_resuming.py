@@ -11,7 +11,7 @@ from torch import nn
 
 from tlcore import Classification, Example, Phase, Plan, UsageError
 from tlcore.errors import Interrupted
-from tlcore.features.readers import FreshStates
+from tlcore.features.readers import InputReader
 from tlcore.recipe import SGD, Adam, AdamW, Choice, Constant, OneCycle, Plateau, RMSprop, TrainSection
 from tlcore.training import progress as course
 from tlcore.training.checkpoints import Checkpoints
@@ -64,7 +64,7 @@ def trainer(losses, schedule=(), **changes):
     nn.init.zeros_(plan.head.weight)
     nn.init.zeros_(plan.head.bias)
     section = dataclasses.replace(TrainSection(), **{"epochs": 3, "batch_size": 8, **changes})
-    reader = FreshStates(backbone, {example.id: example for example in [*TRAIN, *VALIDATION]})
+    reader = InputReader(backbone, {example.id: example for example in [*TRAIN, *VALIDATION]})
     one = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator_for("cpu", "fp32"), seed=5)
     step = one._step
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tlcore.features.cache import Entry
-    from tlcore.runs.precompute import Outlook
+    from tlcore.features.maintenance import Entry
+    from tlcore.runs.precompute import FeaturePlan
 
 __all__ = ["app"]
 
@@ -27,10 +27,10 @@ SHOWN_DIGITS = 12
 def list_(json_: Json = False) -> None:
     """List what is stored: network, line, precision, how many states, how large, and when it was last used."""
     from tlcore.cli.layout import columns
-    from tlcore.features.cache import entries, limit_bytes, store_root
+    from tlcore.features.maintenance import cache_root, entries, limit_bytes
     from tlcore.files.disk import readable_bytes
 
-    root = store_root()
+    root = cache_root()
     found = entries(root)
     total = sum(entry.bytes for entry in found)
     if json_:
@@ -66,35 +66,27 @@ def why(
     """Say what a run of RECIPE would compute below the line, what it would reuse, and because of what."""
     from tlcore.cli import registry_of
     from tlcore.contracts import SPLITS
-    from tlcore.features.cache import store_root
     from tlcore.notes import noted, stdout_to_stderr
     from tlcore.recipe import read_recipe
     from tlcore.runs.components import build_components, build_dataset, early_line_of
-    from tlcore.runs.precompute import FirstPasses
+    from tlcore.runs.precompute import FeaturePlanner
     from tlcore.training.device import accelerator_for, half_format
 
     with stdout_to_stderr(), noted([]):
         resolved = read_recipe(recipe, registry_of(ctx), set_ or ())
         dataset = build_dataset(resolved)
         parts = build_components(resolved, dataset)
-        passes = FirstPasses(
-            resolved,
-            dataset,
-            parts.backbone,
-            own_folder=store_root(),
-            progress=lambda phase, done, total: None,
-            tell=lambda text: None,
-        )
+        planner = FeaturePlanner(resolved, dataset, parts.backbone)
         examples = [example for split in SPLITS for example in dataset.split(split)]
         precisions: list[str] = [resolved.train.precision]
         if precisions == ["auto"]:
             half = half_format(accelerator_for(resolved.train.device, "fp32").device)
             precisions = [half, "fp32"] if half else ["fp32"]
-        early = early_line_of(resolved, passes.stages, parts.plan)
+        early = early_line_of(resolved, planner.stages, parts.plan)
         lines = [parts.plan.freeze_line, *([early.line] if early is not None else [])]
-        found = [passes.outlook(line, precision, examples) for precision in precisions for line in lines]
+        found = [planner.plan(line, precision, examples) for precision in precisions for line in lines]
     if json_:
-        typer.echo(json.dumps([_outlook(one) for one in found]))
+        typer.echo(json.dumps([_record_of_plan(plan) for plan in found]))
         return
     for one in found:
         _tell(one)
@@ -106,9 +98,9 @@ def why(
 def verify() -> None:
     """Read every stored byte; what is damaged is taken away, and computed again when it is needed."""
     from tlcore.errors import WeightsError
-    from tlcore.features import cache
+    from tlcore.features import maintenance
 
-    looked, damaged = cache.verify(cache.store_root())
+    looked, damaged = maintenance.verify(maintenance.cache_root())
     if damaged:
         raise WeightsError(
             f"{len(damaged)} of {looked} files were damaged and taken away",
@@ -130,14 +122,14 @@ def prune(
 ) -> None:
     """Remove stored states: beyond the limit, or as the options say. Runs that read them go on."""
     from tlcore.errors import UsageError
-    from tlcore.features.cache import bytes_of, evict, limit_bytes, store_root
+    from tlcore.features.maintenance import bytes_of, cache_root, evict, limit_bytes
     from tlcore.files.disk import readable_bytes
 
     if everything and (to is not None or older_than is not None):
         raise UsageError("--all leaves nothing for --to or --older-than", hint="give one of them")
     limit = 0 if everything else bytes_of(to, "--to") if to is not None else limit_bytes()
     since = time.time() - older_than * DAY if older_than is not None else None
-    gone, freed = evict(store_root(), limit, older_than=since)
+    gone, freed = evict(cache_root(), limit, older_than=since)
     typer.echo(f"{gone} files removed, {readable_bytes(freed)} freed")
 
 
@@ -151,18 +143,18 @@ def _record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _outlook(one: Outlook) -> dict[str, Any]:
+def _record_of_plan(plan: FeaturePlan) -> dict[str, Any]:
     return {
-        "precision": one.precision,
-        "line": _line(one.namespace.about),
-        "compute": one.missing,
-        "reuse": one.reused,
-        "namespace": one.namespace.digest,
-        "differs": {key: {"stored": theirs, "wanted": ours} for key, (theirs, ours) in one.differs.items()},
+        "precision": plan.precision,
+        "line": _line(plan.namespace.about),
+        "compute": plan.missing,
+        "reuse": plan.reused,
+        "namespace": plan.namespace.digest,
+        "differs": {key: {"stored": theirs, "wanted": ours} for key, (theirs, ours) in plan.differs.items()},
     }
 
 
-def _tell(one: Outlook) -> None:
+def _tell(one: FeaturePlan) -> None:
     typer.echo(
         f"{_line(one.namespace.about)} in {one.precision}: {one.missing} states to compute, {one.reused} are stored"
     )

@@ -1,1 +1,1 @@
-"""What lies below the line: computed once for every example, then read."""
+"""The feature cache: what the frozen stages compute, once for every example, and the readers of it."""

@@ -1,4 +1,4 @@
-"""States apart and together: one state per example, batches of a fixed shape, ragged rows by the mask convention."""
+"""Rows and batches of states: one row per example, batches of fixed shapes, ragged rows by the mask convention."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tlcore.contracts import MASK, State
 __all__ = ["MASK", "Buckets", "length_of", "ragged_names", "stacked", "unstacked"]
 
 LENGTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""What rows are padded to: close enough to each other that few places are padding."""
-PLACES_IN_A_BATCH = 512
-"""So many keep one processor busy; with more, too many rows of the last batches would fill up."""
+"""The lengths that rows are padded to: close enough to each other that there is little padding."""
+POSITIONS_IN_A_BATCH = 512
+"""Enough to keep one CPU busy; with more, too many rows of the last batches would be filled up with zeros."""
 ROWS_WITHOUT_LENGTH = 16
 ON_GPU = 16
-"""So many times as many rows keep a GPU busy."""
+"""A GPU is kept busy by this many times as many rows."""
 
 Tag = TypeVar("Tag")
 
@@ -43,14 +43,14 @@ def unstacked(state: State) -> list[State]:
 
 
 def length_of(row: State, ragged: Sequence[str]) -> int:
-    """Return how many places a row has, 0 where it is not ragged."""
+    """Return the number of positions of a row, 0 where it is not ragged."""
     return len(row[ragged[0]]) if ragged else 0
 
 
 def stacked(rows: Sequence[State], ragged: Sequence[str], *, length: int | None = None, count: int = 0) -> State:
-    """Return the batch of the rows, padded with zeros to ``length`` places and filled up to ``count`` rows.
+    """Return the batch of the rows, padded with zeros to ``length`` positions and filled up to ``count`` rows.
 
-    A row that fills up is zero everywhere; its mask is all ones, since a row without any place has no attention.
+    A row that fills up is zero everywhere; its mask is all ones, since a row without any position has no attention.
     """
     import torch
 
@@ -67,13 +67,13 @@ def stacked(rows: Sequence[State], ragged: Sequence[str], *, length: int | None 
             else:
                 state[name][n] = row[name]
     if ragged:
-        places = torch.tensor([*lengths, *[length] * (count - len(rows))])
-        state[MASK] = (torch.arange(length) < places[:, None]).long()
+        positions = torch.tensor([*lengths, *[length] * (count - len(rows))])
+        state[MASK] = (torch.arange(length) < positions[:, None]).long()
     return state
 
 
 class Buckets(Generic[Tag]):
-    """Collects single rows and gives them back as batches whose shape depends on nothing but the row's own length.
+    """Collects rows into batches whose shape depends on nothing but the row's own length.
 
     So a row's value does not depend on which other rows were computed with it.
     """
@@ -84,7 +84,7 @@ class Buckets(Generic[Tag]):
         self._waiting: dict[tuple[object, ...], list[tuple[Tag, State]]] = {}
 
     def add(self, tag: Tag, row: State) -> Iterator[tuple[list[Tag], State]]:
-        """Put a row in; yield its batch where that is now full."""
+        """Add a row; yield its batch if that is full now."""
         length = self._length(row)
         key = (length, *((name, tuple(t.shape)) for name, t in sorted(row.items()) if name not in self.ragged))
         members = self._waiting.setdefault(key, [])
@@ -100,18 +100,16 @@ class Buckets(Generic[Tag]):
     def _batch(self, key: tuple[object, ...]) -> tuple[list[Tag], State]:
         members = self._waiting.pop(key)
         length = key[0] if isinstance(key[0], int) else None
-        rows = [row for _, row in members]
-        return [tag for tag, _ in members], stacked(
-            rows, self.ragged, length=length, count=self._times * rows_for(length)
-        )
+        tags, rows = zip(*members, strict=True)
+        return list(tags), stacked(rows, self.ragged, length=length, count=self._times * rows_for(length))
 
     def _length(self, row: State) -> int | None:
         if not self.ragged:
             return None
-        places = len(row[self.ragged[0]])
-        return next((length for length in LENGTHS if places <= length), places)
+        positions = length_of(row, self.ragged)
+        return next((length for length in LENGTHS if positions <= length), positions)
 
 
 def rows_for(length: int | None) -> int:
     """Return how many rows a batch has, from the length of its rows alone."""
-    return ROWS_WITHOUT_LENGTH if length is None else 16 if length * 16 <= PLACES_IN_A_BATCH else 8
+    return ROWS_WITHOUT_LENGTH if length is None else 16 if length * 16 <= POSITIONS_IN_A_BATCH else 8

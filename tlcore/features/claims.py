@@ -1,7 +1,7 @@
-"""Who computes what: a run claims the states that it will compute, so that another one waits instead of doing so too.
+"""A run claims the states that it will compute, so that another one waits for them instead of computing them too.
 
-A claim is a file that its owner holds locked; the lock dies with the process. Locks only save work: where they do
-nothing, two runs compute the same states and both are right.
+A claim is a file that its owner keeps locked; the lock ends with the process. Locks only save work: where they have no
+effect, two runs compute the same states and both are right.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tlcore.features.shards import split_keys
+
 __all__ = ["Claim", "claimed"]
 
 SUFFIX = ".claim"
-KEY_BYTES = 32
 _lock = partial(FileLock, poll_interval=0.01, fallback_to_soft=False)  # a soft lock would outlive a killed process
 
 
@@ -34,32 +35,32 @@ class Claim:
     keys: frozenset[bytes]
 
     def wait(self) -> None:
-        """Return when the owner is done or dead."""
+        """Return when the owner is done or has exited."""
         with contextlib.suppress(OSError), _lock(self.path):
             self.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, wanted: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
-    """Claim what nobody else computes at the moment; yield that, and the claims of others that overlap.
+def claimed(folder: Path, keys: AbstractSet[bytes]) -> Iterator[tuple[AbstractSet[bytes], list[Claim]]]:
+    """Claim the states that no other process computes; yield these, and the claims of others that overlap.
 
-    Where nothing can be written or locked, nothing is claimed, and all of it is to be computed here.
+    Where nothing can be written or locked, nothing is claimed, and all of them are to be computed here.
     """
     with contextlib.ExitStack() as held:
         try:
-            mine, others = _claim(folder, wanted, held)
+            mine, others = _claim(folder, keys, held)
         except OSError:  # a full disk, a folder that is only read, or a disk without locks
-            mine, others = wanted, []
+            mine, others = keys, []
         yield mine, others
 
 
 def _claim(
-    folder: Path, wanted: AbstractSet[bytes], held: contextlib.ExitStack
+    folder: Path, keys: AbstractSet[bytes], held: contextlib.ExitStack
 ) -> tuple[AbstractSet[bytes], list[Claim]]:
-    """Return what is claimed now and the claims of others; ``held`` keeps the claim until it is closed."""
+    """Return the claimed states and the claims of others; ``held`` keeps the claim until it is closed."""
     with _lock(folder / "lock"):
-        others = [claim for claim in _living(folder) if not claim.keys.isdisjoint(wanted)]
-        mine = wanted - frozenset().union(*(claim.keys for claim in others))
+        others = [claim for claim in _active(folder) if not claim.keys.isdisjoint(keys)]
+        mine = keys - frozenset().union(*(claim.keys for claim in others))
         path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
         held.enter_context(_lock(path))
         held.callback(path.unlink, missing_ok=True)
@@ -68,18 +69,13 @@ def _claim(
     return mine, others
 
 
-def _living(folder: Path) -> Iterator[Claim]:
-    """Yield the claims whose owner lives, and remove the others."""
+def _active(folder: Path) -> Iterator[Claim]:
+    """Yield the claims of running processes, and remove the others."""
     for path in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(OSError):
             try:
                 with _lock(path, blocking=False):
                     path.unlink(missing_ok=True)
             except Timeout:
-                yield _read(path)
-
-
-def _read(path: Path) -> Claim:
-    owner, _, keys = path.read_bytes().partition(b"\n")
-    parts = range(0, len(keys), KEY_BYTES)
-    return Claim(path, owner.decode("utf-8", "replace"), frozenset(keys[n : n + KEY_BYTES] for n in parts))
+                owner, _, keys = path.read_bytes().partition(b"\n")
+                yield Claim(path, owner.decode("utf-8", "replace"), frozenset(split_keys(keys)))

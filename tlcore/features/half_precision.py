@@ -1,4 +1,4 @@
-"""Whether a network's features survive half precision: asked of a sample, before everything is computed in it."""
+"""Whether a network's features survive half precision: measured on a sample, before everything is computed in it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CANDIDATES", "LEAST_COSINE", "SAMPLE", "centred_cosine"]
+__all__ = ["CANDIDATES", "LEAST_COSINE", "SAMPLE", "centered_cosine"]
 
 SAMPLE = 8
-"""So many training examples are asked; fewer tell nothing, and more cost seconds."""
+"""Training examples in the sample: fewer say nothing, and more cost seconds."""
 CANDIDATES = 16
-"""Among so many, since some may be unreadable."""
+"""Training examples that the sample is taken from, since some may be unreadable."""
 LEAST_COSINE = 0.99
-"""Networks that are quantised well keep more than 0.997; those that lose accuracy in half precision fall below this."""
+"""Networks that quantize well keep more than 0.997; those that lose accuracy in half precision fall below this."""
 
 
-def centred_cosine(features: Tensor, others: Tensor) -> float:
+def centered_cosine(features: Tensor, others: Tensor) -> float:
     """Return the mean cosine between two versions (N, width) of the same features, each less its own mean.
 
-    Without taking the mean away, what all examples share would hide that what tells them apart is lost. 1 where
-    nothing varies in either, 0 where only one of them does or a value is not finite.
+    Without subtracting the mean, what all examples share would hide the loss of what distinguishes them. 1 where
+    neither varies, 0 where only one of them does or a value is not finite.
     """
     import torch
 

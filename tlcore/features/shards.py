@@ -1,4 +1,4 @@
-"""The files of the store: some hundred states end to end, named by the digest of their content, never changed."""
+"""The files of the feature cache: many states end to end, named by the digest of their content, never changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "open_shard",
     "shard_files",
     "shard_keys",
+    "split_keys",
 ]
 
 SHARD_BYTES = 8 * 2**20
@@ -45,24 +46,24 @@ class DamagedShard(Exception):
 
 @dataclass(frozen=True)
 class Shard:
-    """States of one file, mapped into memory: nothing is read before it is asked for."""
+    """States of one file, mapped into memory: nothing is read before it is needed."""
 
     path: Path
     packed_keys: Tensor
     """(N, 32) bytes."""
     ragged: tuple[str, ...]
     values: Mapping[str, Tensor]
-    """By name: (N, …) each, a ragged one (places of all rows, …)."""
+    """By name: (N, …) each, a ragged one (positions of all rows, …)."""
     starts: Tensor | None
     """(N + 1): where each ragged row begins."""
     made_on: str
 
     def keys(self) -> list[bytes]:
         """Return the key of each row."""
-        return _split(self.packed_keys)
+        return split_keys(self.packed_keys.numpy().tobytes())
 
     def length(self, number: int) -> int:
-        """Return how many places a state has; 0 where it is not ragged."""
+        """Return the number of positions of a state; 0 where it is not ragged."""
         return 0 if self.starts is None else int(self.starts[number + 1] - self.starts[number])
 
     def row(self, number: int) -> State:
@@ -75,88 +76,68 @@ class Shard:
         }
 
 
-@dataclass
-class _Column:
-    """One named tensor of all rows, end to end."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    """Of a row; a ragged row's first dimension is left out."""
-    raw: bytearray = field(default_factory=bytearray)
-
-    def tensor(self) -> Tensor:
-        import torch
-
-        flat = torch.frombuffer(self.raw, dtype=self.dtype) if self.raw else torch.empty(0, dtype=self.dtype)
-        return flat.reshape(-1, *self.shape)
-
-
 class ShardWriter:
-    """Collects states, as bytes rather than tensors, and publishes them as one shard."""
+    """Collects states, as bytes rather than tensors, and writes them as one shard."""
 
     def __init__(self, folder: Path, made_on: str) -> None:
         self._folder = folder
         self._made_on = made_on
-        self._begin()
-
-    def _begin(self) -> None:
         self._keys = bytearray()
-        self._columns: dict[str, _Column] = {}
         self._lengths: list[int] = []
         self._ragged: tuple[str, ...] = ()
+        self._layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+        """Type and shape of each tensor of a row; a ragged one's first dimension is left out."""
+        self._columns: dict[str, bytearray] = {}
 
     def __len__(self) -> int:
         return len(self._keys) // KEY_BYTES
 
     @property
     def size(self) -> int:
-        """How large the shard would be now."""
-        return len(self._keys) + sum(len(column.raw) for column in self._columns.values())
+        """The bytes of the shard as it is now."""
+        return len(self._keys) + sum(map(len, self._columns.values()))
 
     def keys(self) -> set[bytes]:
-        """Return the keys of what was collected."""
-        return {bytes(self._keys[n : n + KEY_BYTES]) for n in range(0, len(self._keys), KEY_BYTES)}
+        """Return the keys of the collected states."""
+        return set(split_keys(bytes(self._keys)))
 
     def add(self, key: bytes, row: State, ragged: Sequence[str]) -> None:
-        """Take the state of one example.
+        """Add the state of one example.
 
         Raises:
-            ValueError: it has other tensors, types or shapes than the states before it.
+            ValueError: its tensors, types or shapes differ from those of the states before it.
         """
         import torch
 
-        shapes = {name: (t.dtype, tuple(t.shape[1:] if name in ragged else t.shape)) for name, t in row.items()}
+        layout = {name: (t.dtype, tuple(t.shape[1:] if name in ragged else t.shape)) for name, t in row.items()}
         if not self._keys:
-            self._ragged = tuple(ragged)
-            self._columns = {name: _Column(*shape) for name, shape in shapes.items()}
-        known = {name: (column.dtype, column.shape) for name, column in self._columns.items()}
-        if shapes != known or tuple(ragged) != self._ragged:
-            raise ValueError(f"a state of {shapes} among states of {known}")
+            self._ragged, self._layout = tuple(ragged), layout
+            self._columns = {name: bytearray() for name in layout}
+        if layout != self._layout or tuple(ragged) != self._ragged:
+            raise ValueError(f"a state of {layout} among states of {self._layout}")
         self._keys += key
         for name, tensor in row.items():
-            self._columns[name].raw += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            self._columns[name] += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
         if ragged:
             self._lengths.append(len(row[ragged[0]]))
 
-    def _about(self) -> dict[str, str]:
-        return {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
-
-    def publish(self) -> Path | None:
-        """Write what was collected, whole or not at all, and begin anew; return the file, None where there is none."""
+    def publish(self) -> Path:
+        """Write the collected states, whole or not at all; return the file."""
         import torch
         from safetensors.torch import save
 
-        if not self._keys:
-            return None
         tensors = {KEYS: torch.frombuffer(self._keys, dtype=torch.uint8).view(-1, KEY_BYTES)}
-        tensors |= {COLUMN + name: column.tensor() for name, column in self._columns.items()}
+        for name, (dtype, shape) in self._layout.items():
+            raw = self._columns[name]
+            flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+            tensors[COLUMN + name] = flat.reshape(-1, *shape)
         if self._ragged:
             tensors[LENGTHS] = torch.tensor(self._lengths)
-        content = save(tensors, metadata=self._about())
+        about = {"ragged": json.dumps(self._ragged), "made_on": self._made_on, "namespace": self._folder.name}
+        content = save(tensors, metadata=about)
         path = self._folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         self._folder.mkdir(parents=True, exist_ok=True)
         publish_file(path, content)
-        self._begin()
         return path
 
 
@@ -168,39 +149,24 @@ def open_shard(path: Path) -> Shard:
         OSError: it is gone, or cannot be read.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
 
     _require_file(path)
     if file_digest(path) != path.name.removesuffix(SUFFIX):
         raise DamagedShard(f"{path.name} was changed since it was written")
-    try:
-        require_few_tensors(path)
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            about: dict[str, Any] = file.metadata() or {}
+    with _parsed(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        about: dict[str, Any] = file.metadata() or {}
         ragged, made_on, namespace = tuple(json.loads(about["ragged"])), about["made_on"], about["namespace"]
-        _require_alike(tensors, ragged)
-    except WeightsError as error:
-        raise DamagedShard(f"{path.name}: {error.what}") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedShard(f"{path.name}: {error}") from error
-    except RuntimeError as error:  # torch opens the file again to map it; another process may have evicted it
-        raise OSError(str(error)) from error
+        _require_rows(tensors, ragged)
     if namespace != path.parent.name:
         raise DamagedShard(f"{path.name} holds states of another network or preparation")
     starts = None
     if LENGTHS in tensors:
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), tensors[LENGTHS].cumsum(0)])
     with contextlib.suppress(OSError):
-        os.utime(path)  # when it was last used decides what is evicted first
-    return Shard(
-        path=path,
-        packed_keys=tensors[KEYS],
-        ragged=ragged,
-        values={name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)},
-        starts=starts,
-        made_on=made_on,
-    )
+        os.utime(path)  # what was used longest ago is evicted first
+    values = {name.removeprefix(COLUMN): value for name, value in tensors.items() if name.startswith(COLUMN)}
+    return Shard(path, tensors[KEYS], ragged, values, starts, made_on)
 
 
 def shard_keys(path: Path) -> list[bytes]:
@@ -210,19 +176,9 @@ def shard_keys(path: Path) -> list[bytes]:
         DamagedShard: it cannot be read as one.
         OSError: it is gone.
     """
-    from safetensors import SafetensorError, safe_open
-
     _require_file(path)
-    try:
-        require_few_tensors(path)
-        with safe_open(path, "pt") as file:
-            return _split(file.get_tensor(KEYS))
-    except WeightsError as error:
-        raise DamagedShard(f"{path.name}: {error.what}") from error
-    except (SafetensorError, TypeError) as error:
-        raise DamagedShard(f"{path.name}: {error}") from error
-    except RuntimeError as error:  # as in ``open_shard``
-        raise OSError(str(error)) from error
+    with _parsed(path) as file:
+        return split_keys(file.get_tensor(KEYS).numpy().tobytes())
 
 
 def _require_file(path: Path) -> None:
@@ -230,12 +186,25 @@ def _require_file(path: Path) -> None:
         raise DamagedShard(f"{path.name} is no file") if os.path.lexists(path) else FileNotFoundError(str(path))
 
 
-def _require_alike(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
-    """Refuse tensors that do not have the rows that the keys say.
+@contextlib.contextmanager
+def _parsed(path: Path) -> Iterator[Any]:
+    """Open the file of a shard; whatever does not fit in it is damage."""
+    from safetensors import SafetensorError, safe_open
 
-    Raises:
-        ValueError: the message says which.
-    """
+    try:
+        require_few_tensors(path)
+        with safe_open(path, "pt") as file:
+            yield file
+    except WeightsError as error:
+        raise DamagedShard(f"{path.name}: {error.what}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedShard(f"{path.name}: {error}") from error
+    except RuntimeError as error:  # torch opens the file again to map it; another process may have evicted it
+        raise OSError(str(error)) from error
+
+
+def _require_rows(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None:
+    """Raise ValueError for tensors that do not have as many rows as there are keys."""
     import torch
 
     keys, lengths = tensors[KEYS], tensors.get(LENGTHS)
@@ -243,23 +212,23 @@ def _require_alike(tensors: Mapping[str, Tensor], ragged: Sequence[str]) -> None
         raise ValueError(f"its keys are {keys.dtype} of {list(keys.shape)}")
     if (lengths is not None) != bool(ragged):
         raise ValueError("it does not say how long its rows are")
-    places = len(keys)
+    positions = len(keys)
     if lengths is not None:
         if lengths.dtype != torch.int64 or lengths.shape != (len(keys),) or bool((lengths < 0).any()):
             raise ValueError("the lengths of its rows are none")
-        places = int(lengths.sum())
+        positions = int(lengths.sum())
     for name in tensors.keys() - {KEYS, LENGTHS}:
-        wanted = places if name.removeprefix(COLUMN) in ragged else len(keys)
-        if not tensors[name].dim() or len(tensors[name]) != wanted:
-            raise ValueError(f"{name} does not have {wanted} rows")
+        rows = positions if name.removeprefix(COLUMN) in ragged else len(keys)
+        if not tensors[name].dim() or len(tensors[name]) != rows:
+            raise ValueError(f"{name} does not have {rows} rows")
 
 
-def _split(keys: Tensor) -> list[bytes]:
-    raw = keys.numpy().tobytes()
-    return [raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)]
+def split_keys(keys: bytes) -> list[bytes]:
+    """Split keys that are stored end to end."""
+    return [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)]
 
 
 def shard_files(folder: Path) -> Iterator[Path]:
-    """Yield the shards of a folder by name; none where there is no such folder, or none that may be read."""
+    """Yield the shards of a folder by name; none where the folder does not exist or cannot be read."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         yield from sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))

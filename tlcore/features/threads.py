@@ -1,4 +1,4 @@
-"""How many threads compute the first pass: fewer are often faster, and much so where others use the machine."""
+"""How many threads extract features: fewer are often faster, and much so where other processes use the machine."""
 
 from __future__ import annotations
 
@@ -6,58 +6,65 @@ import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterator
 
-__all__ = ["ThreadChoice"]
+import torch
+
+__all__ = ["ThreadChoice", "torch_threads"]
 
 BATCHES = 2
-"""So many batches of a shape that was computed before are timed with each number of threads."""
+"""Batches of a shape computed before that are timed with each number of threads."""
 WORTH = 0.95
-"""Fewer threads are taken if they need at most so much of the time."""
+"""Fewer threads are used if they take at most this share of the time."""
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside."""
+    before = torch.get_num_threads()
+    if count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
 
 
 class ThreadChoice:
-    """Times real batches with the threads there are, then with half as many while that is faster; stays with the best.
+    """Times real batches with all available threads, then with half as many while that is faster; keeps the best.
 
-    What is computed does not depend on it: each thread computes whole values.
+    The values do not depend on it: each thread computes whole values.
     """
 
     def __init__(self, available: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self.threads = available
-        """With how many the next batch is computed."""
+        """The number of threads for the next batch."""
         self._best = available
         self._best_time = float("inf")
         self._times: list[float] = []
-        self._seen: set[Hashable] = set()
+        self._shapes: set[Hashable] = set()
         self._decided = available == 1
         self._clock = clock
 
     @contextlib.contextmanager
-    def batch(self, shape: Hashable, places: int) -> Iterator[None]:
-        """Compute a batch of a shape, which has so many places, within this."""
-        import torch
-
-        before = torch.get_num_threads()
-        if self.threads != before:
-            torch.set_num_threads(self.threads)
-        began = self._clock()
-        try:
+    def batch(self, shape: Hashable, positions: int) -> Iterator[None]:
+        """Compute inside a batch of a shape with so many positions."""
+        with torch_threads(self.threads):
+            started = self._clock()
             yield
-        finally:
-            if self.threads != before:
-                torch.set_num_threads(before)
-        if not self._decided and shape in self._seen:  # the first of a shape also prepares the kernels
-            self._note((self._clock() - began) / places)
-        self._seen.add(shape)
+            seconds = self._clock() - started
+        if not self._decided and shape in self._shapes:  # the first batch of a shape also prepares the kernels
+            self._add(seconds / positions)
+        self._shapes.add(shape)
 
-    def _note(self, each: float) -> None:
-        self._times.append(each)
+    def _add(self, seconds: float) -> None:
+        self._times.append(seconds)
         if len(self._times) < BATCHES:
             return
-        found = min(self._times)
+        fastest = min(self._times)
         self._times.clear()
-        if found <= WORTH * self._best_time:
-            self._best, self._best_time = self.threads, found
+        if fastest <= WORTH * self._best_time:
+            self._best, self._best_time = self.threads, fastest
         else:
             self._decided = True
-        if self._best == 1:
-            self._decided = True
+        self._decided = self._decided or self._best == 1
         self.threads = self._best if self._decided else self.threads // 2

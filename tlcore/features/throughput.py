@@ -1,4 +1,4 @@
-"""How fast examples go through the device, and how long it waits for them."""
+"""How many examples the device processes per second, and how long it waits for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Throughput:
-    """Examples, seconds by the clock, and how many of them were spent waiting for prepared or stored examples."""
+    """Examples, wall-clock seconds, and the seconds spent waiting for prepared or cached examples."""
 
     examples: int = 0
     seconds: float = 0.0
@@ -23,7 +23,7 @@ class Throughput:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Count the seconds inside as those of the work."""
+        """Count the seconds inside as work."""
         began = time.perf_counter()
         try:
             yield
@@ -32,7 +32,7 @@ class Throughput:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the seconds inside as waited."""
+        """Count the seconds inside as waiting."""
         began = time.perf_counter()
         try:
             yield
@@ -40,7 +40,7 @@ class Throughput:
             self.waited += time.perf_counter() - began
 
     def awaited(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items, and count as waited how long each took to come."""
+        """Yield the items, and count the seconds until each arrives as waiting."""
         coming = iter(items)
         while True:
             try:
@@ -51,7 +51,7 @@ class Throughput:
             yield item
 
     def facts(self) -> dict[str, float] | None:
-        """Return examples per second and the share of waiting, JSON-able; None where no example went through."""
+        """Return examples per second and the share of waiting, JSON-serializable; None without examples."""
         if not self.examples or not self.seconds:
             return None
         return {

@@ -1,4 +1,4 @@
-"""Processes that prepare batches ahead of training, so that a GPU does not wait for them."""
+"""Worker processes that prepare batches ahead of training, so that a GPU does not wait for them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
 
-__all__ = ["Ahead", "Request", "named_deaths", "preparing_threads", "worker_count"]
+__all__ = ["BatchRequest", "Prefetcher", "explain_worker_exit", "preparing_threads", "worker_count"]
 
 MOST = 8
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written
 STUCK = 1800
-"""Seconds after which a batch that no process gives is an error instead of a wait without end."""
+"""Seconds after which a missing batch is an error."""
 
-Request: TypeAlias = "tuple[tuple[str, ...], View | None]"
-"""The ids of a batch, and in which version they are wanted."""
+BatchRequest: TypeAlias = "tuple[tuple[str, ...], View | None]"
+"""The ids of a batch, and their view."""
 
 
 def preparing_threads(accelerator: Accelerator) -> int:
-    """Return how many threads prepare for a first pass: one on a processor, which computes with the others itself."""
+    """Return how many threads prepare for feature extraction: one on a CPU, which computes with the others itself."""
     return 1 if accelerator.device.type == "cpu" else max(1, _spare_cores(accelerator))
 
 
-def worker_count(asked: int | Literal["auto"], accelerator: Accelerator) -> int:
-    """Return how many processes prepare for training; on a processor they would cost more than they bring."""
-    if asked != "auto":
-        return asked
+def worker_count(count: int | Literal["auto"], accelerator: Accelerator) -> int:
+    """Return how many processes prepare for training; on a CPU they would cost more time than they save."""
+    if count != "auto":
+        return count
     return 0 if accelerator.device.type == "cpu" else _spare_cores(accelerator)
 
 
@@ -49,88 +49,87 @@ def _spare_cores(accelerator: Accelerator) -> int:
     return min(MOST, usable // accelerator.num_processes - 1)
 
 
-class Ahead:
-    """Batches in the order in which they were announced, prepared by worker processes.
+class Prefetcher:
+    """Prepares announced batches in worker processes, in the order in which they were announced.
 
     The processes start with the first announcement and stay for the next ones. They are forked where that is safe: so
-    they share what the backbone and the data hold, and no plugin has to be pickled. What they prepare depends on the
-    request alone, never on which of them it is or how many there are.
+    they share the memory of the backbone and the data, and no plugin has to be pickled. What they prepare depends on
+    the request alone, never on which of them prepares it or how many there are.
     """
 
-    def __init__(self, prepare: Callable[[Request], State], workers: int) -> None:
+    def __init__(self, prepare: Callable[[BatchRequest], State], workers: int) -> None:
         from torch import Generator
         from torch.utils.data import DataLoader
 
-        self._announced: list[Request] = []
+        self._announced: list[BatchRequest] = []
         self._loader: DataLoader[Any] = DataLoader(
-            _Prepared(prepare),  # type: ignore[arg-type]  # indexed by requests
+            _Batches(prepare),  # type: ignore[arg-type]  # indexed by requests
             batch_size=None,
             sampler=self._announced,  # read anew by each iteration
             num_workers=workers,
-            collate_fn=_unchanged,
             persistent_workers=True,
             multiprocessing_context="fork" if sys.platform == "linux" else None,
             timeout=STUCK,
             generator=Generator(),  # else each iteration would draw from torch's global one
         )
-        self._coming: Iterator[State | Exception] = iter(())
+        self._batches: Iterator[State | Exception] = iter(())
         self._next = 0
 
-    def announce(self, requests: Sequence[Request]) -> None:
-        """Begin to prepare these batches; what was announced before and not taken is dropped."""
+    def announce(self, requests: Sequence[BatchRequest]) -> None:
+        """Start to prepare these batches; drop those that were announced before and not taken."""
         self._announced[:] = requests
-        self._coming = iter(self._loader)
+        self._batches = iter(self._loader)
         self._next = 0
 
-    def take(self, request: Request) -> State | None:
-        """Return the next announced batch; None, and nothing more, once another is asked for than was announced.
+    def take(self, request: BatchRequest) -> State | None:
+        """Return the next announced batch; None for another one, and for all those that follow.
 
         Raises:
             UnreadableError, TLError: as preparing it here would raise.
-            RuntimeError: a worker died; see ``named_deaths``.
+            RuntimeError: a worker died; see ``explain_worker_exit``.
         """
         if self._next >= len(self._announced) or self._announced[self._next] != request:
             self.drop()
             return None
         self._next += 1
-        found = next(self._coming)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        batch = next(self._batches)
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
 
     def drop(self) -> None:
-        """Forget what was announced."""
+        """Drop the announced batches."""
         self._next = len(self._announced)
 
     def close(self) -> None:
         """End the processes."""
-        self._coming = iter(())
+        self._batches = iter(())
         del self._loader
 
 
-class _Prepared:
-    """What the worker processes index: a request gives its batch, or the error to raise where it is asked for."""
+class _Batches:
+    """The data set of the workers: a request gives its batch, or the error to raise in the main process."""
 
-    def __init__(self, prepare: Callable[[Request], State]) -> None:
+    def __init__(self, prepare: Callable[[BatchRequest], State]) -> None:
         self._prepare = prepare
 
-    def __getitem__(self, request: Request) -> State | Exception:
+    def __getitem__(self, request: BatchRequest) -> State | Exception:
         try:
-            return _handed_over(self._prepare(request))
+            return _share(self._prepare(request))
         except (UnreadableError, TLError) as error:  # raised here, its message would be a traceback
             return error
-        except Exception as error:  # only here is known where it came from
+        except Exception as error:  # its origin is only known here
             fault = fault_of(error)
             if fault is None:
                 raise
             return fault
 
 
-def _handed_over(state: State) -> State:
-    """Move a batch to the memory that all processes share, as torch would when it sends it: there it fails in silence.
+def _share(state: State) -> State:
+    """Move a batch to shared memory, as torch would when it sends it, but would fail without a message.
 
     Raises:
-        ResourceError: there is no room for it.
+        ResourceError: there is not enough of it.
     """
     try:
         for tensor in state.values():
@@ -146,16 +145,12 @@ def _handed_over(state: State) -> State:
     return state
 
 
-def _unchanged(item: Any) -> Any:
-    return item
-
-
 @contextlib.contextmanager
-def named_deaths() -> Iterator[None]:
-    """Turn the death of a worker process, which torch raises wherever the run happens to be, into its likely cause.
+def explain_worker_exit() -> Iterator[None]:
+    """Replace torch's error for a killed worker process, which it raises anywhere in the run, by the likely cause.
 
     Raises:
-        ResourceError: a worker was killed, or all of them gave nothing for half an hour.
+        ResourceError: a worker was killed, or no batch came for half an hour.
     """
     try:
         yield
@@ -174,7 +169,7 @@ def named_deaths() -> Iterator[None]:
 
 
 def _signal(error: BaseException | None) -> str:
-    """Return the signal that torch names in an error, or in what led to it."""
+    """Return the signal that torch names in an error or in its cause."""
     numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
     while error is not None:
         killed = re.search(r"killed by signal: ([^.]*)\.", str(error))

@@ -54,22 +54,29 @@ class Model:
         """
         import torch
 
-        from tlcore.features.extractor import FrozenPart, Wanted, prepared
+        from tlcore.features.extractor import FeatureExtractor
+        from tlcore.features.keys import FeatureRequest
+        from tlcore.features.preparation import prepare_rows
+        from tlcore.features.workers import preparing_threads
         from tlcore.training.inference import streamed
         from tlcore.training.nonfinite import require_finite_outputs
 
         reasons: dict[int, str] = {}
-        wanted = [Wanted(str(place).encode(), example.id, example) for place, example in enumerate(examples)]
+        requests = [FeatureRequest(str(place).encode(), example.id, example) for place, example in enumerate(examples)]
 
-        def refuse(one: Wanted, reason: str) -> None:
-            reasons[int(one.key)] = reason
+        def refuse(request: FeatureRequest, reason: str) -> None:
+            reasons[int(request.key)] = reason
 
+        rows = prepare_rows(
+            self._backbone,
+            requests,
+            refuse,
+            lambda done: progress(done, len(requests)),
+            threads=preparing_threads(self._accelerator),
+        )
         if self._line:
-            frozen = FrozenPart(self._backbone, self._line, self._accelerator)
-            rows = frozen.states(wanted, refuse, progress, len(wanted))
-        else:
-            rows = prepared(self._backbone, wanted, refuse, progress, len(wanted))
-        found = {int(one.key): outputs for one, outputs in streamed(self._upper, rows, self._accelerator)}
+            rows = FeatureExtractor(self._backbone, self._line, self._accelerator).states(rows)
+        found = {int(request.key): outputs for request, outputs in streamed(self._upper, rows, self._accelerator)}
         problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
         if not found:
             return torch.empty(0, self.task.outputs), problems

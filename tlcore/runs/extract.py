@@ -22,8 +22,8 @@ from tlcore.runs.state import begin
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from tlcore.features.precompute import FirstPass
-    from tlcore.runs.precompute import FirstPasses
+    from tlcore.features.precompute import PrecomputedFeatures
+    from tlcore.runs.precompute import FeaturePlanner
     from tlcore.training.loop import EarlyReading
 
 __all__ = ["RunFeatures", "RunPlan", "plan_run", "precompute_features", "write_identity"]
@@ -33,7 +33,7 @@ __all__ = ["RunFeatures", "RunPlan", "plan_run", "precompute_features", "write_i
 class RunPlan:
     """What decides the results of a run, and what its features are computed with."""
 
-    planner: FirstPasses
+    planner: FeaturePlanner
     accelerator: Accelerator
     """In the precision of the run."""
     identity: Mapping[str, Any]
@@ -48,7 +48,7 @@ class RunPlan:
 class RunFeatures:
     """Where training reads its features, and what they cost."""
 
-    main: FirstPass
+    main: PrecomputedFeatures
     early: EarlyReading | None
     """Where the first epochs read instead, if a schedule keeps stages frozen in them."""
     counts: Mapping[str, int]
@@ -56,8 +56,7 @@ class RunFeatures:
 
     def close(self) -> None:
         """Stop the workers of the reader."""
-        if close := getattr(self.main.reader, "close", None):
-            close()
+        self.main.reader.close()
 
 
 def plan_run(context: RunContext, components: RunComponents) -> RunPlan:
@@ -67,25 +66,25 @@ def plan_run(context: RunContext, components: RunComponents) -> RunPlan:
         UsageError: the run to resume was started with something else.
         ResourceError: the disk is too small.
     """
-    from tlcore.runs.precompute import FirstPasses
+    from tlcore.features.precompute import Reporter
+    from tlcore.runs.precompute import FeaturePlanner
 
     recipe, backbone, plan = context.recipe, components.backbone, components.plan
     about = about_backbone(context.plain_recipe["backbone"]["name"], backbone, plan)
     frozen = frozen_digest(backbone, plan.freeze_line)
     sizes = run_size(recipe, backbone, plan, context.team.size)
-    planner = FirstPasses(
+    planner = FeaturePlanner(
         recipe,
         components.dataset,
         backbone,
         own_folder=context.folder / "features",
         reserved=sizes.needed,
-        progress=context.progress,
-        tell=context.warn,
+        reporter=Reporter(context.progress, context.warn),
     )
     accelerator = context.accelerator
     if recipe.train.precision == "auto":
         with context.clock.phase("precision"):
-            accelerator = planner.accelerator(accelerator)
+            accelerator = planner.choose_precision(accelerator)
     identity = run_identity(
         context.plain_recipe,
         components.dataset,
@@ -122,7 +121,7 @@ def precompute_features(context: RunContext, components: RunComponents, plan: Ru
     dataset, freeze_line = components.dataset, components.plan.freeze_line
     with context.clock.phase("features"):
         examples = _examples(dataset)
-        main = plan.planner.at(freeze_line, plan.accelerator, examples)
+        main = plan.planner.precompute(freeze_line, plan.accelerator, examples)
         problems = [*dataset.problems, *main.problems]
         context.files.write_problems(problems)
         require_few_problems(problems, len(examples) - len(main.problems), context.recipe.data.max_bad)
@@ -150,8 +149,8 @@ def _with_early_features(
         f"the line moves once: the first {at.until} epochs read states below {names[at.line]}, "
         f"those after them below {names[freeze_line]}"
     )
-    below = (freeze_line, features.main.reader)
-    first = planner.at(at.line, plan.accelerator, _examples(components.dataset), epochs=at.until, below=below)
+    start = (freeze_line, features.main.reader)
+    first = planner.precompute(at.line, plan.accelerator, _examples(components.dataset), epochs=at.until, start=start)
     counts = {name: count + getattr(first, name) for name, count in features.counts.items()}
     return RunFeatures(features.main, EarlyReading(at, first.reader), counts)
 
@@ -162,9 +161,9 @@ def _examples(dataset: Dataset) -> list[Example]:
 
 def _warn_insecure_paths(context: RunContext) -> None:
     """Warn where other users could change what this run reads again: its own files, and cached features."""
-    from tlcore.features.cache import store_root
+    from tlcore.features.maintenance import cache_root
 
-    cached = [store_root()] if context.recipe.features.store != "never" else []
+    cached = [cache_root()] if context.recipe.features.store != "never" else []
     for folder in (context.folder, *cached):
         if danger := open_to_others(folder):
             note(f"{folder} can be changed by others: {danger}")

@@ -1,26 +1,26 @@
-"""What a run asks of the feature store: a sample that decides the precision, and the pass that training reads."""
+"""What a run takes from the feature cache: the precision a sample decides on, and the states that training reads."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example
 from tlcore.data.dataset import Dataset
 from tlcore.errors import UnreadableError, WeightsError
-from tlcore.features.cache import Entry, entries, evict, limit_bytes, store_root
-from tlcore.features.extractor import FEATURES, FrozenPart
-from tlcore.features.half_precision import CANDIDATES, LEAST_COSINE, SAMPLE, centred_cosine
+from tlcore.features.cache import CacheConfig
+from tlcore.features.extractor import FEATURES, FeatureExtractor
+from tlcore.features.half_precision import CANDIDATES, LEAST_COSINE, SAMPLE, centered_cosine
 from tlcore.features.keys import Namespace
-from tlcore.features.precompute import Below, FirstPass, Storing, first_pass
-from tlcore.features.readers import StateReader, StoredStates
-from tlcore.features.shards import DamagedShard, shard_files, shard_keys
-from tlcore.features.store import folder_of
+from tlcore.features.maintenance import cache_root, cached_keys, entries, evict, limit_bytes
+from tlcore.features.precompute import PrecomputedFeatures, PrecomputeJob, Reporter, precompute
+from tlcore.features.readers import CachedReader, StateReader
 from tlcore.features.workers import worker_count
 from tlcore.files.atomic import publish_file
 from tlcore.files.disk import same_disk
@@ -29,18 +29,18 @@ from tlcore.files.untrusted import read_object
 from tlcore.mappings import flatten
 from tlcore.notes import note
 from tlcore.recipe import Recipe
-from tlcore.runs.provenance import frozen_digest, state_identities, state_namespace
+from tlcore.runs.provenance import feature_keys, state_namespace
 from tlcore.training.device import accelerator_for, half_format, precision_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["FirstPasses", "Outlook"]
+__all__ = ["FeaturePlan", "FeaturePlanner"]
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What a pass would compute and reuse; ``differs`` says in what the nearest other states in the store differ."""
+class FeaturePlan:
+    """What precomputing would compute and reuse; ``differs`` says how the most similar cached states differ."""
 
     precision: str
     namespace: Namespace
@@ -49,8 +49,8 @@ class Outlook:
     differs: Mapping[str, tuple[Any, Any]]
 
 
-class FirstPasses:
-    """The states of one run's examples at any line of its network, out of the store or computed."""
+class FeaturePlanner:
+    """Decides where and in which precision the states of one run are cached, and precomputes them."""
 
     def __init__(
         self,
@@ -58,80 +58,73 @@ class FirstPasses:
         dataset: Dataset,
         backbone: Backbone,
         *,
-        own_folder: Path,
+        own_folder: Path | None = None,
         reserved: int = 0,
-        progress: Callable[[str, int, int], None],
-        tell: Callable[[str], None],
+        reporter: Reporter | None = None,
     ) -> None:
-        """``own_folder`` is the run's own, on a disk of which ``reserved`` bytes are for what the run writes."""
-        self._reserved = reserved
+        """``own_folder`` is used where the feature cache is read-only; ``reserved`` bytes are for the run itself."""
+        self.stages = list(backbone.stages)
+        self.why = ""
+        """The reason for the precision, where the recipe leaves it open."""
         self._recipe = recipe
         self._dataset = dataset
         self._backbone = backbone
-        self._progress = progress
-        self._tell = tell
-        self.stages = list(backbone.stages)
-        self._root = store_root()
-        self._own_folder = own_folder
-        self.why = ""
-        """Why the precision is what it is, where the recipe leaves it open."""
+        self._root = cache_root()
+        self._own_folder = own_folder or self._root
+        self._reserved = reserved
+        self._reporter = reporter or Reporter()
 
-    def at(
+    def precompute(
         self,
-        line: int,
+        freeze_at: int,
         accelerator: Accelerator,
         examples: Sequence[Example],
         *,
         epochs: int | None = None,
-        below: tuple[int, StateReader] | None = None,
-    ) -> FirstPass:
-        """Return where to read the states of these examples at a line, computing what the store lacks.
+        start: tuple[int, StateReader] | None = None,
+    ) -> PrecomputedFeatures:
+        """Return the reader of the states of these examples at a freeze point, after computing what is not cached.
 
-        ``epochs`` is how many will read there, if not all. ``below`` is another line and where its states are read:
-        where they are stored, computing begins there.
+        ``epochs`` is how many will read there, if not all. ``start`` is a lower freeze point and its reader.
         """
         recipe = self._recipe
-        phase = "computing features below the line" if line else "checking every example"
-        ready = None
-        if below is not None and below[0] and isinstance(below[1], StoredStates):
-            ready = Below(below[0], below[1])
-        namespace = state_namespace(
-            recipe, self._backbone, line, precision_of(accelerator), frozen_digest(self._backbone, line)
+        cached_start = None
+        if start is not None and start[0] and isinstance(start[1], CachedReader):
+            cached_start = start[0], start[1]
+        config = self._cache_config(
+            state_namespace(recipe, self._backbone, freeze_at, precision_of(accelerator)),
+            reads=(epochs or recipe.train.epochs) + 1,
         )
-        found = first_pass(
-            self._backbone,
-            line,
-            examples,
-            accelerator,
-            self._storing(namespace, (epochs or recipe.train.epochs) + 1),
-            state_identities(recipe, self._dataset),
-            below=ready,
-            workers=worker_count(recipe.train.workers, accelerator),
-            progress=lambda done, total: self._progress(phase, done, total),
-            tell=self._tell,
+        features = precompute(
+            PrecomputeJob(
+                self._backbone,
+                freeze_at,
+                examples,
+                accelerator,
+                config,
+                feature_keys(recipe, self._dataset),
+                cached_start,
+                worker_count(recipe.train.workers, accelerator),
+                self._reporter,
+            )
         )
-        if found.stored_bytes and accelerator.is_main_process and is_writable(self._root):
+        if features.stored_bytes and accelerator.is_main_process and is_writable(self._root):
             evict(self._root, limit_bytes())
-        return found
+        return features
 
-    def outlook(self, line: int, precision: str, examples: Sequence[Example]) -> Outlook:
-        """Say what a pass would compute and reuse, without computing anything."""
-        weights = frozen_digest(self._backbone, line)
-        namespace = state_namespace(self._recipe, self._backbone, line, precision, weights)
-        identities = state_identities(self._recipe, self._dataset)
-        keys = {one.key for example in examples for one in identities.wanted(example)}
-        stored: set[bytes] = set()
-        for path in shard_files(folder_of(self._root, namespace)):
-            with contextlib.suppress(DamagedShard, OSError):
-                stored.update(shard_keys(path))
-        near = _nearest(namespace, entries(self._root))
-        return Outlook(precision, namespace, missing=len(keys - stored), reused=len(keys & stored), differs=near)
+    def plan(self, freeze_at: int, precision: str, examples: Sequence[Example]) -> FeaturePlan:
+        """Return what ``precompute`` would compute and reuse, without computing anything."""
+        namespace = state_namespace(self._recipe, self._backbone, freeze_at, precision)
+        keys = {request.key for request in feature_keys(self._recipe, self._dataset).requests(examples)}
+        cached = cached_keys(namespace.folder(self._root))
+        differs = _least_difference(namespace.about, [entry.about for entry in entries(self._root)])
+        return FeaturePlan(precision, namespace, missing=len(keys - cached), reused=len(keys & cached), differs=differs)
 
-    def accelerator(self, fp32: Accelerator) -> Accelerator:
+    def choose_precision(self, fp32: Accelerator) -> Accelerator:
         """Return an Accelerator in half precision where the device is fast in it and the features survive it.
 
-        Asked are 8 training examples, chosen by their content: their features in half precision must keep a centred
-        cosine of 0.99 to those in fp32. The answer is kept in the store.
+        The features of 8 training examples, chosen by their content, must keep a centered cosine of 0.99 to those in
+        fp32. The cosine is kept in the feature cache.
         """
         device = self._recipe.train.device
         half = half_format(fp32.device)
@@ -139,71 +132,69 @@ class FirstPasses:
         if half is None or len(train) < SAMPLE:
             self.why = "too few training examples to try half precision" if half else "the device has no fast half"
             return fp32
-        sample = sorted(train, key=lambda example: self._dataset.digests[example.id])[:CANDIDATES]
+        candidates = sorted(train, key=lambda example: self._dataset.digests[example.id])[:CANDIDATES]
         try:
-            cosine = self._cosine(fp32, half, sample)
+            cosine = self._half_precision_cosine(fp32, half, candidates)
         except (RuntimeError, NotImplementedError) as error:
             note(f"precision fp32: this network cannot be computed in {half} ({str(error).splitlines()[0]})")
             return accelerator_for(device, "fp32")
         self.why = f"the features of {SAMPLE} training examples keep a centred cosine of {cosine:.4f} in {half}"
         if cosine >= LEAST_COSINE:
-            self._tell(f"precision {half}: {self.why}")
+            self._reporter.tell(f"precision {half}: {self.why}")
             return accelerator_for(device, half)
         note(f"precision fp32: {self.why}, and less than {LEAST_COSINE} costs accuracy")
         return accelerator_for(device, "fp32")
 
-    def _cosine(self, fp32: Accelerator, half: str, sample: Sequence[Example]) -> float:
-        """Return what is remembered of this network and sample, else compute it."""
-        line = len(self._backbone.stages)
-        namespace = state_namespace(self._recipe, self._backbone, line, half, frozen_digest(self._backbone, line))
-        asked = hashlib.sha256("".join(self._dataset.digests[example.id] for example in sample).encode()).hexdigest()
-        path = folder_of(self._root, namespace) / f"survival-{asked[:32]}.json"
+    def _half_precision_cosine(self, fp32: Accelerator, half: str, candidates: Sequence[Example]) -> float:
+        """Return the cosine that is kept for this network and these examples, else compute it."""
+        pooled = len(self.stages)
+        digests = "".join(self._dataset.digests[example.id] for example in candidates)
+        folder = state_namespace(self._recipe, self._backbone, pooled, half).folder(self._root)
+        path = folder / f"survival-{hashlib.sha256(digests.encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(WeightsError, ValueError, KeyError, TypeError, OverflowError):
             return float(read_object(path)["centred_cosine"])
-        readable = self._readable(sample)
+        sample = list(islice(self._readable(candidates), SAMPLE))
         cosine = 0.0
-        if len(readable) == SAMPLE:
-            reference = FrozenPart(self._backbone, line, fp32).together(readable)[FEATURES]
+        if len(sample) == SAMPLE:
+            reference = FeatureExtractor(self._backbone, pooled, fp32).batch(sample)[FEATURES]
             accelerator = accelerator_for(self._recipe.train.device, half)
-            found = FrozenPart(self._backbone, line, accelerator).together(readable)[FEATURES]
-            cosine = centred_cosine(reference, found)
+            features = FeatureExtractor(self._backbone, pooled, accelerator).batch(sample)[FEATURES]
+            cosine = centered_cosine(reference, features)
         if self._recipe.features.store != "never":
             with contextlib.suppress(OSError):  # it only saves work
                 path.parent.mkdir(parents=True, exist_ok=True)
-                publish_file(path, json.dumps({"centred_cosine": cosine, "examples": len(readable)}))
+                publish_file(path, json.dumps({"centred_cosine": cosine, "examples": len(sample)}))
         return cosine
 
-    def _readable(self, sample: Sequence[Example]) -> list[Example]:
-        readable: list[Example] = []
-        for example in sample:
-            if len(readable) == SAMPLE:
-                break
-            with contextlib.suppress(UnreadableError):  # the first pass lists it with the reason
+    def _readable(self, candidates: Sequence[Example]) -> Iterator[Example]:
+        for example in candidates:
+            with contextlib.suppress(UnreadableError):  # feature extraction reports it with the reason
                 self._backbone.prepare([example], None)
-                readable.append(example)
-        return readable
+                yield example
 
-    def _storing(self, namespace: Namespace, passes: int) -> Storing:
-        """Say where states are kept: where all runs do, or if that is only read, by this run alone."""
+    def _cache_config(self, namespace: Namespace, reads: int) -> CacheConfig:
+        """Return where states are cached: for all runs, or for this run alone where that is read-only."""
         root, mode = self._root, self._recipe.features.store
         reserved = self._reserved if same_disk(root.absolute(), self._own_folder.absolute()) else 0
+        shared = CacheConfig(root, namespace, mode, reads, reserved=reserved)
         if mode != "auto":
-            return Storing(root, namespace, mode, passes, reserved=reserved)
-        if is_writable(folder_of(root, namespace)):
-            with contextlib.suppress(OSError):  # some file systems say so only when asked to
+            return shared
+        if is_writable(shared.folder):
+            with contextlib.suppress(OSError):  # some file systems only report it when they are written to
                 root.mkdir(parents=True, exist_ok=True)
-                return Storing(root, namespace, mode, passes, reserved=reserved)
+                return shared
         note(f"the feature store {root} cannot be written to, so what is computed now serves this run alone")
-        return Storing(self._own_folder, namespace, mode, passes, only_read=root, reserved=self._reserved)
+        return replace(shared, root=self._own_folder, only_read=root, reserved=self._reserved)
 
 
-def _nearest(namespace: Namespace, known: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
-    """Return in what the most similar other states of this backbone differ: by key, theirs and ours."""
-    ours = flatten(json.loads(json.dumps(namespace.about)))  # as the others were read from files
+def _least_difference(about: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Return how the most similar other states of this backbone differ: by key, theirs and ours."""
+    ours = flatten(json.loads(json.dumps(about)))  # as the others were read from files
     differences = []
-    for theirs in (flatten(entry.about) for entry in known):
+    for theirs in map(flatten, others):
         if theirs.get("backbone") == ours["backbone"]:
-            keys = theirs.keys() | ours.keys()
-            found = {key: (theirs.get(key), ours.get(key)) for key in keys if theirs.get(key) != ours.get(key)}
-            differences += [found] if found else []
-    return dict(sorted(min(differences, key=len, default={}).items()))
+            keys = sorted(theirs.keys() | ours.keys())
+            differences.append(
+                {key: (theirs.get(key), ours.get(key)) for key in keys if theirs.get(key) != ours.get(key)}
+            )
+    return min(filter(None, differences), key=len, default={})

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import SPLITS, Backbone, Plan
 from tlcore.data.dataset import Dataset, are_quantities
-from tlcore.features.keys import Namespace, namespace_of, versions_of
-from tlcore.features.readers import Identities, Views
+from tlcore.features.keys import CachedViews, FeatureKeys, Namespace, namespace_of, versions_of
 from tlcore.files.digests import digest_of_tensors
 from tlcore.mappings import flatten
 from tlcore.plugins.host import Plugin
@@ -32,6 +31,7 @@ __all__ = [
     "about_backbone",
     "class_counts",
     "data_digest",
+    "feature_keys",
     "frozen_digest",
     "kind_of_inputs",
     "library_versions",
@@ -39,7 +39,6 @@ __all__ = [
     "peak_memory",
     "processor",
     "run_identity",
-    "state_identities",
     "state_namespace",
 ]
 
@@ -149,8 +148,8 @@ def library_versions(distribution: str = "tlcore") -> dict[str, str]:
     return found
 
 
-def state_namespace(recipe: Recipe, backbone: Backbone, line: int, precision: str, weights: str) -> Namespace:
-    """Describe the states of a recipe's network at a line, by all that decides them besides the example.
+def state_namespace(recipe: Recipe, backbone: Backbone, freeze_at: int, precision: str) -> Namespace:
+    """Describe the states of a recipe's network at a freeze point, by all that decides them besides the example.
 
     A backbone whose values depend on few packages names them in ``libraries``; otherwise every requirement of the
     package that brings it counts.
@@ -159,9 +158,9 @@ def state_namespace(recipe: Recipe, backbone: Backbone, line: int, precision: st
     libraries = versions_of(("torch", *named)) if named is not None else _behind(backbone)
     return namespace_of(
         backbone,
-        line,
+        freeze_at,
         name=recipe.backbone.name,
-        weights=weights,
+        weights=frozen_digest(backbone, freeze_at),
         precision=precision,
         libraries=libraries,
     )
@@ -175,13 +174,13 @@ def _behind(backbone: Backbone) -> dict[str, str]:
     return found
 
 
-def state_identities(recipe: Recipe, dataset: Dataset) -> Identities:
-    """Return what the examples of a run are known by in the store; where it augments, those of training have views."""
+def feature_keys(recipe: Recipe, dataset: Dataset) -> FeatureKeys:
+    """Return the keys of a run's examples in the feature cache; where it augments, those of training have views."""
     augment = getattr(recipe.backbone.options, "augment", None)
     if augment is None:
-        return Identities(dataset.digests)
-    views = Views(recipe.seed, recipe.train.views, frozenset(example.id for example in dataset.split("train")))
-    return Identities(dataset.digests, views, repr(augment))
+        return FeatureKeys(dataset.digests)
+    views = CachedViews(recipe.seed, recipe.train.views, frozenset(example.id for example in dataset.split("train")))
+    return FeatureKeys(dataset.digests, views, repr(augment))
 
 
 def peak_memory() -> int:

@@ -113,7 +113,7 @@ def resume(
 @plugin_errors()
 def _execute(request: RunRequest) -> Result:
     """Run every step in its order; each gets the context and what earlier steps returned."""
-    from tlcore.features.workers import named_deaths
+    from tlcore.features.workers import explain_worker_exit
 
     settings = set_up(request)
     with contextlib.ExitStack() as locks:
@@ -132,7 +132,7 @@ def _execute(request: RunRequest) -> Result:
                 notes=tuple(dataset.notes),
             ),
         )
-        with errors_with_resume_hint(context), noted(dataset.notes, context.warn), named_deaths():
+        with errors_with_resume_hint(context), noted(dataset.notes, context.warn), explain_worker_exit():
             plan = plan_run(context, components)
             with contextlib.closing(precompute_features(context, components, plan)) as features:
                 trained = train(context, components, plan, features)

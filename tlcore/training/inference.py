@@ -10,8 +10,9 @@ import torch
 
 from tlcore.contracts import State
 from tlcore.features.batching import length_of, stacked
-from tlcore.features.extractor import Wanted
-from tlcore.features.readers import StateReader, reading_ahead
+from tlcore.features.keys import FeatureRequest
+from tlcore.features.preparation import FeatureRow
+from tlcore.features.readers import StateReader
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -31,7 +32,7 @@ def outputs_of(network: nn.Module, reader: StateReader, ids: Sequence[str], acce
     order = by_length(reader, ids)
     ordered = [ids[place] for place in order]
     batches = in_batches(ordered)
-    with reading_ahead(reader, batches):
+    with reader.prefetch(batches):
         found = [network(moved(reader.batch(batch), accelerator.device)).float().cpu() for batch in batches]
     outputs = torch.cat(found)
     back = torch.empty(len(order), dtype=torch.int64)
@@ -44,8 +45,7 @@ def by_length(reader: StateReader, ids: Sequence[str]) -> list[int]:
 
     What stands together is padded to the longest of a batch.
     """
-    measure = getattr(reader, "lengths", None)
-    if measure is None or not any(lengths := measure(ids)):
+    if not any(lengths := reader.lengths(ids)):
         return list(range(len(ids)))
     return sorted(range(len(ids)), key=lambda place: lengths[place])
 
@@ -56,17 +56,17 @@ def moved(state: State, device: torch.device) -> State:
 
 
 def streamed(
-    network: nn.Module, rows: Iterator[tuple[Wanted, State, list[str]]], accelerator: Accelerator
-) -> Iterator[tuple[Wanted, Tensor]]:
+    network: nn.Module, rows: Iterator[FeatureRow], accelerator: Accelerator
+) -> Iterator[tuple[FeatureRequest, Tensor]]:
     """Yield what the network says of each state, in no particular order; only some of them are held at a time."""
     network.eval()
     while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
-        some.sort(key=lambda item: length_of(item[1], item[2]))  # so that few places are padding
+        some.sort(key=lambda row: length_of(row.state, row.ragged))  # so that few places are padding
         for batch in in_batches(some):
-            state = stacked([row for _, row, _ in batch], batch[0][2])
+            state = stacked([row.state for row in batch], batch[0].ragged)
             with torch.inference_mode():
                 outputs = network(moved(state, accelerator.device)).float().cpu()
-            yield from zip((one for one, _, _ in batch), outputs, strict=True)
+            yield from zip((row.request for row in batch), outputs, strict=True)
 
 
 def in_batches(items: Sequence[Item], size: int = 64) -> list[Sequence[Item]]:

@@ -17,8 +17,8 @@ from tlcore.contracts import Example, Plan, Task
 from tlcore.distributed.team import Team
 from tlcore.errors import NumericError, TLError, WeightsError
 from tlcore.features.freeze_point import EarlyLine
-from tlcore.features.readers import STANDARDISED, HeldStates, StateReader, reading_ahead
-from tlcore.features.row_cache import Gathered
+from tlcore.features.readers import STANDARDISED, InMemoryReader, StateReader
+from tlcore.features.row_cache import RowCache
 from tlcore.features.throughput import Throughput
 from tlcore.files.atomic import verify_folder
 from tlcore.plugins.errors import broken
@@ -158,7 +158,7 @@ class Trainer:
         passed = bool(self.bare.passed)
         size = 64 * self.team.size if passed else HEAD_BATCH
         batches = in_batches([example.id for example in examples], size)
-        with reading_ahead(self.reader, list(map(self.team.own_of_joined, batches)) if passed else batches):
+        with self.reader.prefetch(list(map(self.team.own_of_joined, batches)) if passed else batches):
             for batch in batches:
                 yield self.team.joined(batch, self._pooled) if passed else self._pooled(batch)
 
@@ -168,7 +168,7 @@ class Trainer:
 
     def standardised(self, examples: Sequence[Example]) -> Iterator[Tensor]:
         """Yield what the head sees of examples in their order, on the CPU."""
-        if isinstance(self.reader, HeldStates):
+        if isinstance(self.reader, InMemoryReader):
             for batch in in_batches([example.id for example in examples], HEAD_BATCH):
                 yield self.reader.batch(batch)[STANDARDISED].cpu()
         else:
@@ -181,7 +181,7 @@ class Trainer:
     def _hold(self, examples: Sequence[Example]) -> None:
         """Keep what the head sees of these in memory where it fits and only the head is trained, at first at least."""
         size = len(examples) * self.bare.standardise.mean.numel() * 4
-        if self.bare.passed or getattr(self.reader, "changing", True) or size > self._memory:
+        if self.bare.passed or not self.reader.keep_in_memory or size > self._memory:
             return
         features = torch.empty(len(examples), self.bare.standardise.mean.numel())
         start = 0
@@ -189,7 +189,7 @@ class Trainer:
             features[start : start + len(part)] = part
             start += len(part)
         features = features.to(self.accelerator.device)
-        self.reader = HeldStates(features, [example.id for example in examples], self.reader)
+        self.reader = InMemoryReader(features, [example.id for example in examples], self.reader)
         if self._early is not None:
             self._early = EarlyReading(self._early.at, self.reader)
         else:
@@ -425,7 +425,7 @@ class Trainer:
         ahead = batches[position.batch :]
         parts = [part for ids in ahead for part in self._stepper.parts(ids)]
         course.targets.announce(parts)
-        with self.throughput.working(), reading_ahead(self.reader, parts, epoch):
+        with self.throughput.working(), self.reader.prefetch(parts, epoch):
             for ids in ahead:
                 step = epoch * len(batches) + position.batch
                 for group in self.optimizer.param_groups:
@@ -450,7 +450,7 @@ class Trainer:
         if self.bare.names and (last or (step + 1) % AGREEMENT == 0):
             self.team.require_agreement(step, filter(lambda one: one.requires_grad, self.bare.parameters()))
 
-    def _step(self, ids: Sequence[str], targets: Gathered, epoch: int, step: int) -> float:
+    def _step(self, ids: Sequence[str], targets: RowCache, epoch: int, step: int) -> float:
         def loss(part: Sequence[str]) -> Tensor:
             return self._loss(part, targets.of(part), epoch, step)
 
@@ -481,9 +481,9 @@ class Trainer:
             return targets
         return torch.nn.functional.one_hot(targets, self.task.outputs).float()
 
-    def _targets(self, examples: Sequence[Example]) -> Gathered:
+    def _targets(self, examples: Sequence[Example]) -> RowCache:
         targets = encoded(self.task, [example.label for example in examples])
-        return Gathered(targets, {example.id: row for row, example in enumerate(examples)})
+        return RowCache(targets, {example.id: row for row, example in enumerate(examples)})
 
     def _sampling_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """Return how often each example is drawn, where the task wishes for more than once each."""

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tlcore.contracts import HEAD, Backbone, Injection, Plan, State
 from tlcore.errors import PluginError
 from tlcore.features.extractor import FEATURES, channels_last
-from tlcore.features.freeze_point import held_until
+from tlcore.features.freeze_point import first_trained_at
 from tlcore.features.readers import STANDARDISED, StateReader
 from tlcore.plugins.validation import pooled
 
@@ -142,7 +142,7 @@ class Upper(nn.Module):
     def enter_epoch(self, epoch: int) -> None:
         """Switch to training mode; stages that the schedule holds back until a later epoch stay as they are."""
         self.train()
-        held = held_until(self._plan, epoch) - self.line
+        held = first_trained_at(self._plan, epoch) - self.line
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(self._flags[name])
         for stage in self.stages[:held]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlcore.errors import Interrupted, UsageError, WeightsError
-from tlcore.features.row_cache import Gathered
+from tlcore.features.row_cache import RowCache
 from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
 from tlcore.training.schedules import Schedule
 from tlcore.training.state import BEST, MODEL, Begun, Position, Standing, Training
@@ -41,7 +41,7 @@ class Course:
         schedule: Schedule,
         checkpoints: Checkpoints,
         pace: Pace,
-        targets: Gathered,
+        targets: RowCache,
         batches: Callable[[int], list[Sequence[str]]],
         steps_per_epoch: int,
         told: Mapping[str, Any],
