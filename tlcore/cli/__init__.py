@@ -12,7 +12,7 @@ import typer
 import tlcore
 from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, reproduce, run, runs, weights
 from tlcore.cli.guard import GuardedGroup
-from tlcore.cli.invocation import Invocation, host_of, registry_of
+from tlcore.cli.invocation import host_of, registry_of
 
 __all__ = ["app", "host_of", "main", "registry_of"]
 
@@ -46,9 +46,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
-    ctx: typer.Context,
-    no_plugin: Annotated[
-        list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Go without this plugin; repeatable.")
+    no_plugin: Annotated[  # eager, since --help is, which lists the commands of plugins
+        list[str] | None,
+        typer.Option("--no-plugin", metavar="NAME", help="Go without this plugin; repeatable.", is_eager=True),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error too.")] = False,
     version: Annotated[
@@ -56,7 +56,6 @@ def _global_options(
     ] = False,
 ) -> None:
     """Transfer learning from one recipe: `tl run recipe.yaml`."""
-    ctx.obj = Invocation(tuple(no_plugin or ()), debug)
 
 
 def main() -> None:

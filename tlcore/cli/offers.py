@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcore.cli.invocation import host_of, registry_of
+from tlcore.cli.invocation import commands_by_plugin, host_of, registry_of
 from tlcore.cli.layout import columns, harmless, width
 from tlcore.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from tlcore.plugins.registry import Offer, Registry
+    from tlcore.plugins.host import Plugin, PluginHost
+    from tlcore.plugins.registry import Offer
 
 __all__ = ["list_", "plugins", "show"]
 
@@ -42,20 +43,24 @@ def plugins(
     """List the plugins, what they offer and which fail."""
     from tlcore.plugins.registry import HOOK_OF_KIND, Registry
 
-    host = host_of(ctx)
-    registry = Registry(host)
+    host = host_of(ctx, mention_failures=False)
+    registry, commands = Registry(host), commands_by_plugin(ctx)
     offered = {kind: registry.offers(kind) for kind in HOOK_OF_KIND}
+    by_plugin = {
+        plugin: {
+            HEADINGS[kind]: [offer.name for offer in offers if offer.plugin == plugin]
+            for kind, offers in offered.items()
+        }
+        | {"commands": list(commands[plugin])}
+        for plugin in host.plugins
+    }
     if json_:
-        typer.echo(json.dumps(_plugins_as_json(registry, offered), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_plugins_as_json(host, by_plugin), indent=2, ensure_ascii=False))
         return
     rows = []
-    for plugin in host.plugins:
-        names = [
-            f"{HEADINGS[kind]}: {', '.join(offer.name for offer in offers if offer.plugin == plugin)}"
-            for kind, offers in offered.items()
-            if any(offer.plugin == plugin for offer in offers)
-        ]
-        rows.append((plugin.name, plugin.distribution, plugin.version, "; ".join(names) or "hears of runs"))
+    for plugin, own in by_plugin.items():
+        offers = "; ".join(f"{heading}: {', '.join(names)}" for heading, names in own.items() if names)
+        rows.append((plugin.name, plugin.distribution, plugin.version, offers or "hears of runs"))
     rows += [(one.name, one.distribution, one.version, "switched off") for one in host.disabled]
     typer.echo(columns(rows, ("plugin", "distribution", "version", "offers")) if rows else "no plugin is installed")
     for failure in host.failures:
@@ -155,17 +160,13 @@ def _offer_as_json(kind: str, offer: Offer) -> dict[str, Any]:
     }
 
 
-def _plugins_as_json(registry: Registry, offered: dict[str, list[Offer]]) -> dict[str, Any]:
-    host = registry.host
-    working = []
-    for plugin in host.plugins:
-        own = {
-            HEADINGS[kind]: [offer.name for offer in offers if offer.plugin == plugin]
-            for kind, offers in offered.items()
-        }
-        working.append({**vars(plugin), "offers": own})
+def _plugins_as_json(host: PluginHost, offers: dict[Plugin, dict[str, list[str]]]) -> dict[str, Any]:
     failures = [
         {**vars(one.plugin), "doing": one.doing, "reason": one.reason, "traceback": one.traceback}
         for one in host.failures
     ]
-    return {"plugins": working, "failures": failures, "disabled": [dict(vars(one)) for one in host.disabled]}
+    return {
+        "plugins": [{**vars(plugin), "offers": own} for plugin, own in offers.items()],
+        "failures": failures,
+        "disabled": [dict(vars(one)) for one in host.disabled],
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.invocation import registry_of
+from tlcore.cli.invocation import ExtensibleGroup, registry_of
 from tlcore.cli.layout import columns, harmless
 from tlcore.cli.recipe_init import init
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Write or check a recipe; print its schema or its reference.", no_args_is_help=True)
+app = typer.Typer(
+    cls=ExtensibleGroup, help="Write or check a recipe; print its schema or its reference.", no_args_is_help=True
+)
 app.command()(init)
 
 

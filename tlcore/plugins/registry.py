@@ -93,9 +93,8 @@ class Registry:
         if silent and not meant:
             return _broken(kind, name, silent)
         hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(known) or 'none'}"
-        for state, plugins in (("failed", [f.plugin for f in silent]), ("are switched off", self.host.disabled)):
-            if plugins:
-                hint += f"; not asked, since they {state}: {', '.join(sorted({plugin.name for plugin in plugins}))}"
+        not_asked = self.host.not_asked(HOOK_OF_KIND[kind])
+        hint = f"{hint}; {not_asked}" if not_asked else hint
         return UsageError(f"there is no {KIND_WORDS[kind]} {name!r}", hint=hint)
 
     def _absent_in_full(self, kind: str, name: str) -> TLError:
