@@ -136,7 +136,7 @@ def test_help_of_tlcores_own_commands_imports_no_plugin_at_all(place, arguments)
 
 def test_help_names_every_command(place):
     shown = tl(place, "--help").stdout
-    for command in ("run", "predict", "recipe", "plugins", "list", "show"):
+    for command in ("run", "predict", "recipe", "plugins", "list", "show", "runs", "compare", "reproduce", "weights"):
         assert f"\n  {command} " in shown
     assert tl(place, "--version").stdout == f"tlcore {tlcore.__version__}\n"
 

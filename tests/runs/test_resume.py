@@ -14,8 +14,8 @@ from PIL import Image
 
 import tlcore
 import tlcore.runs.run
+from tl_tools.reproduction import reproduce
 from tlcore.errors import Interrupted, UsageError, WeightsError
-from tlcore.runs.reproduce import reproduce
 from tlcore.runs.signals import Stopping
 from tlcore.runs.state import differences, finished_epochs, owned
 

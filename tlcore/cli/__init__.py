@@ -1,4 +1,7 @@
-"""The command ``tl``. Modules of commands are light: what is heavy is imported inside the commands."""
+"""The command ``tl``. Modules of commands are light: what is heavy is imported inside the commands.
+
+Further commands come from plugins, by the hook ``tl_commands``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Annotated
 import typer
 
 import tlcore
-from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, reproduce, run, runs, weights
+from tlcore.cli import evaluate, offers, predict, recipe, run
 from tlcore.cli.guard import GuardedGroup
 from tlcore.cli.invocation import host_of, registry_of
 
@@ -27,12 +30,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
-app.command()(runs.runs)
-app.command()(reproduce.reproduce)
-app.command()(compare.compare)
 app.add_typer(recipe.app, name="recipe")
-app.add_typer(weights.app, name="weights")
-app.add_typer(cache.app, name="cache")
 app.command("plugins")(offers.plugins)
 app.command("list")(offers.list_)
 app.command("show")(offers.show)

@@ -1,4 +1,4 @@
-"""``tl recipe``: write or check a recipe, and say which keys there are."""
+"""``tl recipe``: check a recipe, and say which keys there are; plugins add to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 
 from tlcore.cli.invocation import ExtensibleGroup, registry_of
 from tlcore.cli.layout import columns, harmless
-from tlcore.cli.recipe_init import init
 
 if TYPE_CHECKING:
     from tlcore.recipe import Choice, Recipe
@@ -20,7 +19,6 @@ __all__ = ["app"]
 app = typer.Typer(
     cls=ExtensibleGroup, help="Write or check a recipe; print its schema or its reference.", no_args_is_help=True
 )
-app.command()(init)
 
 
 @app.command()

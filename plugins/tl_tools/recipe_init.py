@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.data_facts import Facts, looked_at
 from tlcore.cli.layout import harmless
-from tlcore.cli.starting_recipe import Choices, starting_recipe
-from tlcore.cli.weight_files import built
 from tlcore.contracts import SPLITS, Problem
 from tlcore.errors import DataError, TLError, UsageError
 
 if TYPE_CHECKING:
+    from tl_tools.data_facts import Facts
     from tlcore.plugins.registry import Registry
     from tlcore.recipe import Recipe
     from tlcore.recipe.keys import Key
@@ -56,7 +54,9 @@ def init(
     ] = None,
 ) -> None:
     """Look at the data at PATH and write a commented recipe that runs on it."""
-    from tlcore.cli.invocation import registry_of
+    from tl_tools.data_facts import looked_at
+    from tl_tools.starting_recipe import Choices, starting_recipe
+    from tlcore.cli import registry_of
     from tlcore.files.atomic import publish_file
     from tlcore.recipe import parse_recipe
 
@@ -153,6 +153,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
     Raises:
         TLError: they are here and cannot be used.
     """
+    from tl_tools.weight_files import built
     from tlcore.weights.sources import NotHereError, without_network
 
     try:
@@ -168,7 +169,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
 
 
 def _is_here(backbone: str, registry: Registry) -> bool:
-    from tlcore.cli.weight_files import meant
+    from tl_tools.weight_files import built, meant
     from tlcore.weights.sources import without_network
 
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tlcore.cli.data_facts import Facts
+from tl_tools.data_facts import Facts
 from tlcore.cli.layout import harmless
 
 __all__ = ["Choices", "starting_recipe"]

@@ -106,9 +106,10 @@ def why(
 def verify() -> None:
     """Read every stored byte; what is damaged is taken away, and computed again when it is needed."""
     from tlcore.errors import WeightsError
-    from tlcore.features import cache
+    from tlcore.features.cache import store_root
+    from tlcore.features.cache import verify as verify_files
 
-    looked, damaged = cache.verify(cache.store_root())
+    looked, damaged = verify_files(store_root())
     if damaged:
         raise WeightsError(
             f"{len(damaged)} of {looked} files were damaged and taken away",

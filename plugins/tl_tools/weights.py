@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.invocation import registry_of
+from tl_tools.weight_files import also_kept, built, is_recipe, listing, meant
+from tlcore.cli import registry_of
 from tlcore.cli.layout import columns, harmless, width
-from tlcore.cli.weight_files import also_kept, built, is_recipe, listing, meant
 from tlcore.errors import TLError, UsageError, WeightsError
 
 if TYPE_CHECKING:
