@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,9 +35,7 @@ def list_(
 ) -> None:
     """Say which weights each backbone takes, whether they are on this machine, and list the files."""
     registry = registry_of(ctx)
-    offers = registry.offers("backbone")
-    short = Counter(offer.name for offer in offers)
-    every = [offer.name if short[offer.name] == 1 else offer.full_name for offer in offers]
+    every = [registry.shortest_name(offer) for offer in registry.offers("backbone")]
     rows: list[tuple[str, str, str]] = []
     used: dict[Path, FileUse] = {}
     absent: list[str] = []

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+import tlcore
 from tests.support.reviews import finish, rows, tl, write
 
 
@@ -61,3 +63,30 @@ def test_data_that_is_not_there_and_folders_in_use_are_usage_errors(place, monke
     (tmp_path / "taken").write_text("x")
     assert tl(monkeypatch, capsys, "evaluate", run, "--out", tmp_path)[0] == 2
     assert tl(monkeypatch, capsys, "evaluate", run, "--split", "dev")[0] == 2
+
+
+def test_a_run_on_class_folders_is_scored_on_a_table_of_files(monkeypatch, capsys, tmp_path):
+    table = ["image,label"]
+    for n in range(24):
+        path = tmp_path / "photos" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (36, 36), (200 if n % 2 else 40, 10 * n, 90)).save(path)
+        table.append(f"{path.relative_to(tmp_path)},{'ab'[n % 2]}")
+    recipe = {
+        "task": "image-classification",
+        "data": {"source": "folder", "path": str(tmp_path / "photos")},
+        "backbone": {"name": "resnet18", "weights": "random", "size": 32},
+        "adapter": "feature-extraction",
+        "train": {"epochs": 1, "precision": "fp32"},
+        "evaluate": {"resamples": 0, "probe": False, "report": "none"},
+    }
+    (tmp_path / "photos.yaml").write_text(json.dumps(recipe))
+    run = tlcore.run(tmp_path / "photos.yaml", out=tmp_path / "run", warn=lambda text: None).folder
+    (tmp_path / "list.csv").write_text("\n".join(table))
+    words = ["--data", tmp_path / "list.csv", "--set", "data.input_is=path"]
+    code, out, err = tl(monkeypatch, capsys, "evaluate", run, *words, "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["data"]["n"] == 24
+    (tmp_path / "notes.unheard").touch()
+    code, _, err = tl(monkeypatch, capsys, "evaluate", run, "--data", tmp_path / "notes.unheard")
+    assert (code, "no data source recognizes" in err) == (2, True)

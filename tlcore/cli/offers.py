@@ -88,7 +88,7 @@ def list_(
         return
     parts = []
     for one in kinds:
-        rows = [(_short(offer, offers[one]), _modality(offer), offer.summary) for offer in offers[one]]
+        rows = [(registry.shortest_name(offer), _modality(offer), offer.summary) for offer in offers[one]]
         body = columns(rows, indent="  ") if rows else "  none"
         parts.append(body if kind is not None else f"{HEADINGS[one]}\n{body}")
     typer.echo("\n\n".join(parts))
@@ -119,7 +119,7 @@ def show(
     typer.echo(harmless("\n".join(textwrap.wrap(offer.summary, width()))))
     typer.echo(columns(facts, indent="  "))
     rows = [(key.name, type_in_words(key), default_in_words(key), key.help) for key in with_nested(keys)]
-    section = f"{word}: {{{chosen_by(word)}: {_short(offer, registry.offers(word))}, ...}}"
+    section = f"{word}: {{{chosen_by(word)}: {registry.shortest_name(offer)}, ...}}"
     typer.echo(harmless(f"\nOptions, beside the name in a recipe ({section}):" if rows else "\nIt has no options."))
     if rows:
         typer.echo(columns(rows, ("key", "type", "default", "meaning"), indent="  "))
@@ -134,11 +134,6 @@ def _kind(word: str) -> str:
     meant = nearest(word, KIND_OF_WORD)
     hint = f"did you mean {meant!r}?" if meant else f"kinds: {', '.join(HEADINGS.values())}"
     raise UsageError(f"there is no kind {word!r}", hint=hint)
-
-
-def _short(offer: Offer, offers: list[Offer]) -> str:
-    alone = [other.name for other in offers].count(offer.name) == 1
-    return offer.name if alone else offer.full_name
 
 
 def _modality(offer: Offer) -> str:
