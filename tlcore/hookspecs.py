@@ -2,23 +2,29 @@
 
 A plugin is a module named in the entry-point group ``tlcore``. It implements any of these hooks, each marked with
 ``@tlcore.hookimpl``. Hooks that offer are called while names are listed or resolved, so they import nothing heavy:
-heavy imports belong into ``build``. Hooks that tell of a run are called in the main process only and cannot change it.
+heavy imports belong into ``build``, and those of a command into the command. Hooks that tell of a run are called in the
+main process only and cannot change it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from tlcore.contracts import EpochFinished, RunFinished, RunStarted
 from tlcore.specs import AdapterSpec, BackboneSpec, DataSourceSpec, TaskSpec
 
+if TYPE_CHECKING:
+    import typer
+
 __all__ = [
     "API_VERSION",
     "hookimpl",
     "tl_adapters",
     "tl_backbones",
+    "tl_commands",
     "tl_data_sources",
     "tl_epoch_finished",
     "tl_run_finished",
@@ -129,6 +135,33 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
     ['low', 'high']
     """
     raise AssertionError("a specification is never called")
+
+
+@hookspec
+def tl_commands(app: typer.Typer) -> None:
+    """Add commands to ``tl``, and further ones to its groups: a group of the same name is extended.
+
+    Called to list the commands, or where one is not tlcore's own. No command that exists is replaced. ``tlcore.cli``
+    has ``registry_of(ctx)``: what the plugins of the call offer.
+
+    >>> import tlcore
+    >>> import typer
+    >>> def count(folder: str) -> None:
+    ...     from my_package.counting import runs_in  # heavy, so not at import
+    ...     typer.echo(runs_in(folder))
+    >>> def lint(file: str) -> None:
+    ...     typer.echo(f"{file} has no trailing spaces")
+    >>> @tlcore.hookimpl
+    ... def tl_commands(app):
+    ...     app.command(help="Count the runs in FOLDER.")(count)
+    ...     recipe = typer.Typer()
+    ...     recipe.command(help="Check the style of FILE.")(lint)
+    ...     app.add_typer(recipe, name="recipe")
+    >>> app = typer.Typer()
+    >>> tl_commands(app)
+    >>> sorted(typer.main.get_group(app).commands)
+    ['count', 'recipe']
+    """
 
 
 @hookspec

@@ -86,12 +86,19 @@ class BackboneSpec(Spec):
 
     ``build(options, saved)``: ``saved`` is None for a new run; else it is the folder that ``Backbone.save`` once
     wrote, from which the backbone is built without looking for weights: tlcore then loads every parameter and buffer.
+
+    The last three serve the recipe that is written for data. ``media`` is the first half of the MIME type of the
+    inputs, such as ``audio`` for files of sound; strings are ``text``. ``recommended`` marks the backbone to begin with
+    and says what else there is. ``learning_rate`` is one to begin with where only the head is trained.
     """
 
     kind = "backbone"
     build: Callable[[Any, Path | None], Backbone]
     modality: str
     samples: Callable[[Path], Sequence[Example]]
+    media: str = ""
+    recommended: str = ""
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +111,15 @@ class AdapterSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSourceSpec(Spec):
-    """A data source. ``modality`` is that of its inputs, or ANY_MODALITY."""
+    """A data source. ``modality`` is that of its inputs, or ANY_MODALITY.
+
+    ``recognizes`` says whether a file or a folder is laid out for it, so that nobody needs to name the source; it is
+    then given as the option ``path``. ``layout_options`` names the options that say how such data is read, such as the
+    column of the labels: they hold for further data of the same kind too.
+    """
 
     kind = "data"
     build: Callable[[Any], DataSource]
     modality: str
+    recognizes: Callable[[Path], bool] = lambda path: False
+    layout_options: tuple[str, ...] = ()

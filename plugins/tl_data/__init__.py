@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from tlcore import DataSource
 
 TLCORE_API = 1
-
+LAYOUT_OF_ROWS = ("input", "input_is", "label", "labels", "label_separator", "label_is", "classes")
+LAYOUT_OF_FILES = ("delimiter", "encoding", "quotes")
 
 _CLASSES_HELP = (
     "File with the names of the classes: one a line for labels 0, 1, 2 …, or a .csv or .json that maps labels to names."
@@ -162,6 +164,7 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         options=FolderOptions,
         build=_folder,
         smoke=_tiny_folder,
+        recognizes=partial(_recognizes, "folder"),
     )
     yield DataSourceSpec(
         name="table",
@@ -170,6 +173,8 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         options=TableOptions,
         build=_table,
         smoke=_tiny_table,
+        recognizes=partial(_recognizes, "table"),
+        layout_options=(*LAYOUT_OF_ROWS, *LAYOUT_OF_FILES),
     )
     yield DataSourceSpec(
         name="package",
@@ -178,6 +183,7 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         options=PackageOptions,
         build=_package,
         smoke=_table_of_scikit_learn,
+        layout_options=(*LAYOUT_OF_ROWS, *LAYOUT_OF_FILES),
     )
     yield DataSourceSpec(
         name="dataset",
@@ -186,6 +192,8 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         options=DatasetOptions,
         build=_dataset,
         smoke=_tiny_dataset,
+        recognizes=partial(_recognizes, "dataset"),
+        layout_options=LAYOUT_OF_ROWS,
     )
     yield DataSourceSpec(
         name="hub",
@@ -194,7 +202,14 @@ def tl_data_sources() -> Iterable[DataSourceSpec]:
         options=HubOptions,
         build=_hub,
         smoke=_tiny_repository,
+        layout_options=LAYOUT_OF_ROWS,
     )
+
+
+def _recognizes(source: str, path: Path) -> bool:
+    from tl_data.layouts import source_of
+
+    return source_of(path) == source
 
 
 def _folder(options: FolderOptions) -> DataSource:

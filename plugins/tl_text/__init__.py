@@ -93,6 +93,8 @@ def tl_backbones() -> Iterable[BackboneSpec]:
         build=_bert,
         smoke=_tiny_checkpoint,
         samples=_texts,
+        media="text",
+        learning_rate=3e-3,
     )
     for name, options in (("german-bert", GermanBertOptions), ("bert-base", BertBaseOptions)):
         yield BackboneSpec(
@@ -103,6 +105,8 @@ def tl_backbones() -> Iterable[BackboneSpec]:
             build=_bert,
             smoke=partial(_tiny_checkpoint, options=options),
             samples=_texts,
+            media="text",
+            learning_rate=3e-3,
         )
     yield BackboneSpec(
         name="minilm",
@@ -112,6 +116,9 @@ def tl_backbones() -> Iterable[BackboneSpec]:
         build=_minilm,
         smoke=lambda folder: MiniLMOptions(output="encoder.0"),
         samples=_texts,
+        media="text",
+        recommended="it reads English; german-bert reads German, its weights come from the hub",
+        learning_rate=3e-3,
     )
 
 

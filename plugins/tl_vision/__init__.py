@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TLCORE_API = 1
 PREVIEW_SIDE = 160
+RECOMMENDED = "vgg16"
+OTHERS = "resnet50 is smaller and faster, its weights come from the network"
 OWN_WEIGHTS = "`random`, the path of a .safetensors or .pth file, or the folder of a finished run."
 
 
@@ -95,6 +97,8 @@ def _offered(row: Architecture) -> BackboneSpec:
         build=partial(_network, row.name),
         smoke=lambda folder: options(weights="random", output="block2" if row.family == "vgg" else "layer1", size=32),
         samples=_pictures,
+        media="image",
+        recommended=OTHERS if row.name == RECOMMENDED else "",
     )
 
 

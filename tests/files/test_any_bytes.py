@@ -10,8 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tl_tools.finished_runs import StoredRun, stored_runs
 from tlcore.errors import TLError, WeightsError
-from tlcore.evaluation.finished_runs import StoredRun, stored_runs
 from tlcore.features.shards import DamagedShard, ShardWriter, open_shard, shard_keys
 from tlcore.files.atomic import publish_folder, verify_folder
 from tlcore.files.tensors import write_tensors

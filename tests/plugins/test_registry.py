@@ -1,6 +1,7 @@
 """From a name to the one spec that it means, or to who is to blame."""
 
 import dataclasses
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -113,11 +114,35 @@ def test_a_wrong_record_is_refused_and_the_others_stay(record, reason):
     assert failure.plugin.name == "bad"
 
 
-def test_samples_of_a_backbone_must_be_a_function():
-    spec = tlcore.BackboneSpec(name="net", summary="A net.", modality="vector", build=print, smoke=print, samples=[])
-    found = registry(bad=plugin(spec, hook="tl_backbones"))
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"samples": []}, "samples of net is not a function"),
+        ({"media": None}, "the media of net is not a string"),
+        ({"recommended": True}, "the recommended of net is not a string"),
+        ({"learning_rate": "1e-3"}, "the learning_rate of net is not a number"),
+    ],
+    ids=str,
+)
+def test_a_field_of_a_backbone_has_its_type(changes, reason):
+    given = {"name": "net", "summary": "A net.", "modality": "vector", "build": print, "smoke": print, "samples": print}
+    found = registry(bad=plugin(tlcore.BackboneSpec(**{**given, **changes}), hook="tl_backbones"))
     assert found.offers("backbone") == []
-    assert "samples of net is not a function" in found.host.failures[0].reason
+    assert reason in found.host.failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recognizes": ".csv"}, "recognizes of rows is not a function"),
+        ({"layout_options": "label"}, "the layout_options of rows are not a tuple"),
+    ],
+    ids=str,
+)
+def test_a_field_of_a_data_source_has_its_type(changes, reason):
+    found = registry(bad=plugin(source("rows", **changes), hook="tl_data_sources"))
+    assert found.offers("data") == []
+    assert reason in found.host.failures[0].reason
 
 
 def test_a_failure_is_noted_once_however_often_it_is_asked_for():
@@ -204,3 +229,22 @@ def test_an_unknown_name_lists_what_there_is():
 def test_every_kind_has_a_spec_that_says_so(kind):
     assert KINDS[kind].kind == kind
     assert dataclasses.is_dataclass(KINDS[kind])
+
+
+def source(name, **more):
+    return tlcore.DataSourceSpec(name=name, summary="Rows.", modality="*", build=print, smoke=print, **more)
+
+
+def test_a_path_is_for_the_source_that_recognizes_it_and_not_first_for_a_built_in_one(tmp_path):
+    files = source("files", recognizes=Path.is_file)
+    scores = source("scores", recognizes=lambda path: path.suffix == ".score")
+    declared = [
+        Declared("all", plugin(files, hook="tl_data_sources"), BUILTIN_DISTRIBUTION),
+        Declared("music", plugin(source("silent"), scores, hook="tl_data_sources"), "a-stranger"),
+    ]
+    found = Registry(PluginHost(declared, environ={}))
+    for name in ("a.score", "a.csv"):
+        (tmp_path / name).touch()
+    assert found.source_for(tmp_path / "a.score").full_name == "music/scores"
+    assert found.source_for(tmp_path / "a.csv").full_name == "all/files"
+    assert found.source_for(tmp_path) is None

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import tlcore
+from tl_tools.reproduction import reproduce
 from tlcore.errors import Interrupted, UsageError, WeightsError
 from tlcore.runs import extract, run, setup
-from tlcore.runs.reproduce import reproduce
 from tlcore.runs.signals import Stopping
 from tlcore.runs.state import differences, finished_epochs, owned
 

@@ -14,7 +14,7 @@ OFFERS = [offer for kind in KINDS for offer in REGISTRY.offers(kind)]
 
 def test_every_built_in_plugin_works():
     assert [str(failure) for failure in HOST.failures] == []
-    assert [plugin.name for plugin in HOST.plugins] == ["adapters", "data", "demo", "report", "text", "vision"]
+    assert [plugin.name for plugin in HOST.plugins] == ["adapters", "data", "demo", "report", "text", "tools", "vision"]
 
 
 def test_what_the_shipped_recipes_need_is_registered():

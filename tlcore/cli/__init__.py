@@ -1,4 +1,7 @@
-"""The command ``tl``. Modules of commands are light: what is heavy is imported inside the commands."""
+"""The command ``tl``. Modules of commands are light: what is heavy is imported inside the commands.
+
+Further commands come from plugins, by the hook ``tl_commands``.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import Annotated
 import typer
 
 import tlcore
-from tlcore.cli import cache, compare, evaluate, offers, predict, recipe, reproduce, run, runs, weights
+from tlcore.cli import evaluate, offers, predict, recipe, run
 from tlcore.cli.guard import GuardedGroup
-from tlcore.cli.invocation import Invocation, host_of, registry_of
+from tlcore.cli.invocation import host_of, registry_of
 
 __all__ = ["app", "host_of", "main", "registry_of"]
 
@@ -27,12 +30,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
-app.command()(runs.runs)
-app.command()(reproduce.reproduce)
-app.command()(compare.compare)
 app.add_typer(recipe.app, name="recipe")
-app.add_typer(weights.app, name="weights")
-app.add_typer(cache.app, name="cache")
 app.command("plugins")(offers.plugins)
 app.command("list")(offers.list_)
 app.command("show")(offers.show)
@@ -46,9 +44,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
-    ctx: typer.Context,
-    no_plugin: Annotated[
-        list[str] | None, typer.Option("--no-plugin", metavar="NAME", help="Go without this plugin; repeatable.")
+    no_plugin: Annotated[  # eager, since --help is, which lists the commands of plugins
+        list[str] | None,
+        typer.Option("--no-plugin", metavar="NAME", help="Go without this plugin; repeatable.", is_eager=True),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error too.")] = False,
     version: Annotated[
@@ -56,7 +54,6 @@ def _global_options(
     ] = False,
 ) -> None:
     """Transfer learning from one recipe: `tl run recipe.yaml`."""
-    ctx.obj = Invocation(tuple(no_plugin or ()), debug)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +15,10 @@ from tlcore.errors import UsageError, WeightsError
 from tlcore.files.untrusted import read_object
 from tlcore.notes import noted, stdout_to_stderr
 
-__all__ = ["evaluate"]
+if TYPE_CHECKING:
+    from tlcore.plugins.registry import Registry
 
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
-COLUMN_KEYS = (
-    "input", "input_is", "label", "labels", "label_separator", "label_is", "classes", "delimiter", "encoding", "quotes",
-)  # fmt: skip
-"""Keys of a run's own table that hold for another one too."""
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -62,7 +59,7 @@ def evaluate(
         model = load(run, registry=registry, device=device)
         own = data is None and not set_
         manifest = _manifest(run)
-        overrides = [*([f"data={_section(data, manifest['recipe'])}"] if data else []), *(set_ or ())]
+        overrides = [*([f"data={_section(data, manifest['recipe'], registry)}"] if data else []), *(set_ or ())]
         recipe = parse_recipe(
             json.dumps(manifest["recipe"]), registry, file="the run's recipe", name=run.name, overrides=overrides
         )
@@ -85,27 +82,27 @@ def _say(text: str) -> None:
     typer.echo(harmless(text), err=True)
 
 
-def _section(data: str, recipe: Mapping[str, Any]) -> str:
-    """Return the data section that a word on the command line means: a path stands for a folder or a table."""
-    if ":" in data and not Path(data).exists():
-        return data if data.lstrip().startswith("{") else f"{{{data}}}"
+def _section(data: str, recipe: Mapping[str, Any], registry: Registry) -> str:
+    """Return the data section that a word on the command line means: of a path, the source that recognizes it.
+
+    How the run's own data is read holds for other data too, where its source has the same options for that.
+    """
     path = Path(data)
+    if ":" in data and not path.exists():
+        return data if data.lstrip().startswith("{") else f"{{{data}}}"
+    name_it = f"--data 'source: table, path: {data if path.exists() else 'new.csv'}, label: stars'"
     if not path.exists():
-        raise UsageError(
-            f"--data: there is no {data}",
-            hint="give a folder, a table, or a section such as --data 'source: table, path: new.csv, label: stars'",
-        )
-    source: dict[str, Any] = {"source": "folder", "path": str(path.absolute())}
-    if path.is_file() and path.suffix.lower() in TABLES:
-        own = recipe.get("data")
-        kept = {key: own[key] for key in COLUMN_KEYS if own.get(key) is not None} if isinstance(own, dict) else {}
-        source = {"source": "table", "path": str(path.absolute()), **kept}
-    elif path.is_dir() and any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        source["source"] = "dataset"
-    elif path.is_file():
-        raise UsageError(f"--data: {data} is no table that can be read", hint=f"known: {', '.join(TABLES)}")
-    typer.echo(f"read with `source: {source['source']}`", err=True)
-    return json.dumps(source)
+        raise UsageError(f"--data: there is no {data}", hint=f"give a folder, a table, or a section such as {name_it}")
+    offer = registry.source_for(path)
+    if offer is None:
+        raise UsageError(f"--data: no data source recognizes {data}", hint=f"name its source, such as {name_it}")
+    own = recipe["data"] if isinstance(recipe.get("data"), dict) else {}
+    layouts = {other.full_name: other.spec.layout_options for other in registry.offers("data")}
+    shared = [key for key in offer.spec.layout_options if key in layouts.get(str(own.get("source")), ())]
+    section: dict[str, Any] = {"source": registry.shortest_name(offer), "path": str(path.absolute())}
+    section |= {key: own[key] for key in shared if own.get(key) is not None}
+    typer.echo(f"read with `source: {section['source']}`", err=True)
+    return json.dumps(section)
 
 
 def _manifest(run: Path) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from tlcore.cli.invocation import Invocation
+from tlcore.cli.invocation import ExtensibleGroup
 from tlcore.cli.layout import harmless
 from tlcore.errors import Interrupted, ResourceError, TLError, UsageError, is_out_of_memory
 from tlcore.files.disk import NO_SPACE
@@ -22,32 +23,46 @@ __all__ = ["GuardedGroup"]
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class GuardedGroup(TyperGroup):
+class GuardedGroup(ExtensibleGroup):
     """Runs a command; a refusal is told in three lines, a bug of ours with its traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the global options, and turn whatever ``--help`` raises into an exit code."""
+        with _guarded(ctx):
+            try:
+                return super().parse_args(ctx, args)
+            except BaseException:
+                ctx.close()  # nobody else does where the parsing ends the call, as --help does
+                raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and turn whatever it raises into an exit code."""
-        try:
+        with _guarded(ctx):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except BrokenPipeError as error:
-            # Whoever read our output has enough; what is still buffered must not be tried again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from error
-        except BaseException as error:  # a plugin may raise anything; sys.exit(0) would look like success
-            if type(error).__module__.partition(".")[0] in ("typer", "click"):
+
+
+@contextlib.contextmanager
+def _guarded(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        # Whoever read our output has enough; what is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from error
+    except BaseException as error:  # a plugin may raise anything; sys.exit(0) would look like success
+        if type(error).__module__.partition(".")[0] in ("typer", "click"):
+            raise
+        refusal = _refusal(error) or _fault(error)
+        if refusal is None:
+            if not isinstance(error, Exception):
                 raise
-            refusal = _refusal(error) or _fault(error)
-            if refusal is None:
-                if not isinstance(error, Exception):
-                    raise
-                raise typer.Exit(_report_bug()) from error
-            invocation = ctx.find_object(Invocation)
-            if invocation is not None and invocation.debug:
-                _print_traceback()
-            _tell(refusal)
-            raise typer.Exit(refusal.exit_code) from error
+            raise typer.Exit(_report_bug()) from error
+        if ctx.params.get("debug"):
+            _print_traceback()
+        _tell(refusal)
+        raise typer.Exit(refusal.exit_code) from error
 
 
 def _refusal(error: BaseException) -> TLError | None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlcore.cli.invocation import host_of, registry_of
+from tlcore.cli.invocation import commands_by_plugin, host_of, registry_of
 from tlcore.cli.layout import columns, harmless, width
 from tlcore.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from tlcore.plugins.registry import Offer, Registry
+    from tlcore.plugins.host import Plugin, PluginHost
+    from tlcore.plugins.registry import Offer
 
 __all__ = ["list_", "plugins", "show"]
 
@@ -42,20 +43,24 @@ def plugins(
     """List the plugins, what they offer and which fail."""
     from tlcore.plugins.registry import HOOK_OF_KIND, Registry
 
-    host = host_of(ctx)
-    registry = Registry(host)
+    host = host_of(ctx, mention_failures=False)
+    registry, commands = Registry(host), commands_by_plugin(ctx)
     offered = {kind: registry.offers(kind) for kind in HOOK_OF_KIND}
+    by_plugin = {
+        plugin: {
+            HEADINGS[kind]: [offer.name for offer in offers if offer.plugin == plugin]
+            for kind, offers in offered.items()
+        }
+        | {"commands": list(commands[plugin])}
+        for plugin in host.plugins
+    }
     if json_:
-        typer.echo(json.dumps(_plugins_as_json(registry, offered), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_plugins_as_json(host, by_plugin), indent=2, ensure_ascii=False))
         return
     rows = []
-    for plugin in host.plugins:
-        names = [
-            f"{HEADINGS[kind]}: {', '.join(offer.name for offer in offers if offer.plugin == plugin)}"
-            for kind, offers in offered.items()
-            if any(offer.plugin == plugin for offer in offers)
-        ]
-        rows.append((plugin.name, plugin.distribution, plugin.version, "; ".join(names) or "hears of runs"))
+    for plugin, own in by_plugin.items():
+        offers = "; ".join(f"{heading}: {', '.join(names)}" for heading, names in own.items() if names)
+        rows.append((plugin.name, plugin.distribution, plugin.version, offers or "hears of runs"))
     rows += [(one.name, one.distribution, one.version, "switched off") for one in host.disabled]
     typer.echo(columns(rows, ("plugin", "distribution", "version", "offers")) if rows else "no plugin is installed")
     for failure in host.failures:
@@ -83,7 +88,7 @@ def list_(
         return
     parts = []
     for one in kinds:
-        rows = [(_short(offer, offers[one]), _modality(offer), offer.summary) for offer in offers[one]]
+        rows = [(registry.shortest_name(offer), _modality(offer), offer.summary) for offer in offers[one]]
         body = columns(rows, indent="  ") if rows else "  none"
         parts.append(body if kind is not None else f"{HEADINGS[one]}\n{body}")
     typer.echo("\n\n".join(parts))
@@ -114,7 +119,7 @@ def show(
     typer.echo(harmless("\n".join(textwrap.wrap(offer.summary, width()))))
     typer.echo(columns(facts, indent="  "))
     rows = [(key.name, type_in_words(key), default_in_words(key), key.help) for key in with_nested(keys)]
-    section = f"{word}: {{{chosen_by(word)}: {_short(offer, registry.offers(word))}, ...}}"
+    section = f"{word}: {{{chosen_by(word)}: {registry.shortest_name(offer)}, ...}}"
     typer.echo(harmless(f"\nOptions, beside the name in a recipe ({section}):" if rows else "\nIt has no options."))
     if rows:
         typer.echo(columns(rows, ("key", "type", "default", "meaning"), indent="  "))
@@ -129,11 +134,6 @@ def _kind(word: str) -> str:
     meant = nearest(word, KIND_OF_WORD)
     hint = f"did you mean {meant!r}?" if meant else f"kinds: {', '.join(HEADINGS.values())}"
     raise UsageError(f"there is no kind {word!r}", hint=hint)
-
-
-def _short(offer: Offer, offers: list[Offer]) -> str:
-    alone = [other.name for other in offers].count(offer.name) == 1
-    return offer.name if alone else offer.full_name
 
 
 def _modality(offer: Offer) -> str:
@@ -155,17 +155,13 @@ def _offer_as_json(kind: str, offer: Offer) -> dict[str, Any]:
     }
 
 
-def _plugins_as_json(registry: Registry, offered: dict[str, list[Offer]]) -> dict[str, Any]:
-    host = registry.host
-    working = []
-    for plugin in host.plugins:
-        own = {
-            HEADINGS[kind]: [offer.name for offer in offers if offer.plugin == plugin]
-            for kind, offers in offered.items()
-        }
-        working.append({**vars(plugin), "offers": own})
+def _plugins_as_json(host: PluginHost, offers: dict[Plugin, dict[str, list[str]]]) -> dict[str, Any]:
     failures = [
         {**vars(one.plugin), "doing": one.doing, "reason": one.reason, "traceback": one.traceback}
         for one in host.failures
     ]
-    return {"plugins": working, "failures": failures, "disabled": [dict(vars(one)) for one in host.disabled]}
+    return {
+        "plugins": [{**vars(plugin), "offers": own} for plugin, own in offers.items()],
+        "failures": failures,
+        "disabled": [dict(vars(one)) for one in host.disabled],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,11 +19,9 @@ from tlcore.errors import DataError, UsageError
 from tlcore.notes import stdout_to_stderr
 
 if TYPE_CHECKING:
-    from tlcore.plugins.registry import Registry
+    from tlcore.plugins.registry import Offer, Registry
 
 __all__ = ["Format", "predict"]
-
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 class Format(StrEnum):
@@ -99,8 +98,8 @@ def _inputs(files: Iterable[str], kind: str, reading: _Reading) -> Iterator[tupl
 def _from_file(path: Path, kind: str, reading: _Reading) -> Iterator[tuple[str, Any]]:
     if kind == "file":
         yield str(path), path
-    elif kind == "text" and path.suffix.lower() in TABLES:
-        yield from _from_table(path, reading)
+    elif kind == "text" and path.suffix.lower() != ".txt" and (source := reading.registry.source_for(path)):
+        yield from _from_table(path, source, reading)
     else:
         try:
             lines = path.read_text(reading.encoding or "utf-8").splitlines()
@@ -119,9 +118,15 @@ def _from_file(path: Path, kind: str, reading: _Reading) -> Iterator[tuple[str, 
                 yield f"{path}:{number}", _from_line(line, kind, f"{path}:{number}")
 
 
-def _from_table(path: Path, reading: _Reading) -> Iterator[tuple[str, Any]]:
-    spec = reading.registry.find("data", "data/table").spec
-    options = spec.options(path=path.absolute(), input=reading.column, encoding=reading.encoding, labelled=False)
+def _from_table(path: Path, source: Offer, reading: _Reading) -> Iterator[tuple[str, Any]]:
+    spec = source.spec
+    keys = {field.name for field in dataclasses.fields(spec.options)}
+    asked = {"input": reading.column, "encoding": reading.encoding}
+    for name, value in asked.items():
+        if value is not None and name not in keys:
+            raise UsageError(f"--{name} is not for {path}", where=f"data source {source.full_name} has no {name!r}")
+    given = {name: value for name, value in {**asked, "labelled": False}.items() if name in keys}
+    options = spec.options(path=path.absolute(), **given)
     for item in spec.build(options).examples():
         if isinstance(item, Problem):
             if item.skipped:

@@ -1,4 +1,4 @@
-"""``tl recipe``: write or check a recipe, and say which keys there are."""
+"""``tl recipe``: check a recipe, and say which keys there are; plugins add to it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.invocation import registry_of
+from tlcore.cli.invocation import ExtensibleGroup, registry_of
 from tlcore.cli.layout import columns, harmless
-from tlcore.cli.recipe_init import init
 
 if TYPE_CHECKING:
     from tlcore.recipe import Choice, Recipe
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Write or check a recipe; print its schema or its reference.", no_args_is_help=True)
-app.command()(init)
+app = typer.Typer(
+    cls=ExtensibleGroup, help="Write or check a recipe; print its schema or its reference.", no_args_is_help=True
+)
 
 
 @app.command()

@@ -99,10 +99,10 @@ class PluginHost:
         for plugin in self._without_clashes(sorted(points.keys() - set(self.disabled))):
             self._load(plugin, points[plugin])
 
-    def call(self, plugin: Plugin, hook: str) -> list[Any] | None:
+    def call(self, plugin: Plugin, hook: str, **given: Any) -> list[Any] | None:
         """Return what a plugin offers by a hook; None after a failure."""
-        with self._recorded(plugin, hook):
-            return [spec for specs in self._caller(hook, plugin)() for spec in specs]
+        with self.recorded(plugin, hook):
+            return [spec for specs in self._caller(hook, plugin)(**given) for spec in specs]
         return None
 
     def notify(self, hook: str, event: Any, warn: Callable[[str], None]) -> None:
@@ -111,11 +111,33 @@ class PluginHost:
             if (plugin, hook) in self._muted:
                 continue
             before = len(self.failures)
-            with self._recorded(plugin, hook):
+            with self.recorded(plugin, hook):
                 self._caller(hook, plugin)(event=event)
             for failure in self.failures[before:]:
                 self._muted.add((plugin, hook))
                 warn(f"{failure}; the run continues without it")
+
+    @contextlib.contextmanager
+    def recorded(self, plugin: Plugin, doing: str) -> Iterator[None]:
+        """Run a plugin's code: what it raises becomes its failure, SystemExit too."""
+        try:
+            with stdout_to_stderr():
+                yield
+        except (KeyboardInterrupt, Interrupted):
+            raise
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            self.reject(plugin, doing, textwrap.shorten(reason, width=400), error)
+
+    def not_asked(self, hook: str) -> str:
+        """Return in words which plugins a hook could not be called on; empty if there are none."""
+        failed = [failure.plugin for failure in self.failures if failure.doing in (*LOADING, hook)]
+        states = (("failed", failed), ("are switched off", self.disabled))
+        return "; ".join(
+            f"not asked, since they {state}: {', '.join(sorted({plugin.name for plugin in plugins}))}"
+            for state, plugins in states
+            if plugins
+        )
 
     def failures_of(self, name: str) -> list[Failure]:
         """Return the failures of the plugin of this name."""
@@ -154,7 +176,7 @@ class PluginHost:
 
     def _load(self, plugin: Plugin, point: EntryPoint) -> None:
         fault = None
-        with self._recorded(plugin, "import"):
+        with self.recorded(plugin, "import"):
             with _import_watched(plugin):
                 module = point.load()
             fault = _fault(plugin, module)
@@ -168,18 +190,6 @@ class PluginHost:
         module = self._manager.get_plugin(plugin.name)
         others = [other for other in self._manager.get_plugins() if other is not module]
         return self._manager.subset_hook_caller(hook, others)
-
-    @contextlib.contextmanager
-    def _recorded(self, plugin: Plugin, doing: str) -> Iterator[None]:
-        """Run a plugin's code: what it raises becomes its failure, SystemExit too."""
-        try:
-            with stdout_to_stderr():
-                yield
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException as error:
-            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-            self.reject(plugin, doing, textwrap.shorten(reason, width=400), error)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ import dataclasses
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tlcore.errors import PluginError, TLError, UsageError, nearest
-from tlcore.plugins.host import LOADING, Failure, Plugin, PluginHost
+from tlcore.plugins.host import BUILTIN_DISTRIBUTION, LOADING, Failure, Plugin, PluginHost
 from tlcore.specs import AdapterSpec, BackboneSpec, DataSourceSpec, Spec, TaskSpec
 
 __all__ = ["HOOK_OF_KIND", "KINDS", "KIND_WORDS", "Offer", "Registry"]
@@ -40,6 +41,11 @@ class Offer:
     def full_name(self) -> str:
         """The name that is never ambiguous: ``plugin/name``."""
         return f"{self.plugin.name}/{self.name}"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with tlcore."""
+        return self.plugin.distribution == BUILTIN_DISTRIBUTION
 
     @property
     def summary(self) -> str:
@@ -86,6 +92,19 @@ class Registry:
                 raise _unusable(kind, name, [failure])
         raise self._absent_in_full(kind, name) if "/" in name else self._absent(kind, name)
 
+    def shortest_name(self, offer: Offer) -> str:
+        """Return the name of an offer without its plugin, unless another plugin has the same."""
+        names = [other.name for other in self.offers(offer.spec.kind)]
+        return offer.name if names.count(offer.name) == 1 else offer.full_name
+
+    def source_for(self, path: Path) -> Offer | None:
+        """Return the data source that recognizes a file or a folder; None if there is none.
+
+        A built-in source is the last choice: those of other packages are for something more special.
+        """
+        able = [offer for offer in self.offers("data") if offer.spec.recognizes(path)]
+        return min(able, key=lambda offer: offer.built_in, default=None)
+
     def _absent(self, kind: str, name: str) -> TLError:
         known = sorted({offer.name for offer in self.offers(kind)})
         meant = nearest(name, known)
@@ -93,9 +112,8 @@ class Registry:
         if silent and not meant:
             return _broken(kind, name, silent)
         hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(known) or 'none'}"
-        for state, plugins in (("failed", [f.plugin for f in silent]), ("are switched off", self.host.disabled)):
-            if plugins:
-                hint += f"; not asked, since they {state}: {', '.join(sorted({plugin.name for plugin in plugins}))}"
+        not_asked = self.host.not_asked(HOOK_OF_KIND[kind])
+        hint = f"{hint}; {not_asked}" if not_asked else hint
         return UsageError(f"there is no {KIND_WORDS[kind]} {name!r}", hint=hint)
 
     def _absent_in_full(self, kind: str, name: str) -> TLError:
@@ -170,11 +188,16 @@ def _fault(spec: Any, wanted: type[Spec]) -> str | None:
         return f"{spec.name!r} is not a name: a name is a word without a slash"
     if not isinstance(spec.summary, str) or not spec.summary.strip():
         return f"{spec.name} has no summary"
-    for part in ("build", "smoke", "samples"):
+    for part in ("build", "smoke", "samples", "recognizes"):
         if not callable(getattr(spec, part, callable)):
             return f"{part} of {spec.name} is not a function"
-    if not isinstance(getattr(spec, "modality", ""), str):
-        return f"the modality of {spec.name} is not a string"
+    for part in ("modality", "media", "recommended"):
+        if not isinstance(getattr(spec, part, ""), str):
+            return f"the {part} of {spec.name} is not a string"
+    if not isinstance(getattr(spec, "learning_rate", 0.0), (int, float)):
+        return f"the learning_rate of {spec.name} is not a number"
+    if not isinstance(getattr(spec, "layout_options", ()), tuple):
+        return f"the layout_options of {spec.name} are not a tuple"
     if not isinstance(spec.options, type) or not dataclasses.is_dataclass(spec.options):
         return f"the options of {spec.name} are not a dataclass"
     return None

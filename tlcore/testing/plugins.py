@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tlcore.plugins.commands import command_group
 from tlcore.plugins.host import ENTRY_POINT_GROUP, PluginHost
 from tlcore.plugins.registry import HOOK_OF_KIND, KINDS, Offer, Registry
 from tlcore.specs import AdapterSpec, BackboneSpec, TaskSpec
@@ -29,6 +30,9 @@ before = set(sys.modules)
 plugin = importlib.import_module(sys.argv[1])
 for hook in {tuple(HOOK_OF_KIND.values())}:
     list(getattr(plugin, hook, tuple)())
+if hasattr(plugin, "tl_commands"):
+    import typer
+    plugin.tl_commands(app=typer.Typer())
 heavy = sorted({set(HEAVY)} & (set(sys.modules) - before))
 sys.exit(f"it imports {{', '.join(heavy)}}" if heavy else 0)
 """
@@ -51,6 +55,8 @@ def check_plugin(
         host = plugin
     registry = Registry(host)
     offers = [offer for kind in KINDS for offer in registry.offers(kind)]
+    for one in host.plugins:
+        command_group(host, one)
     require(not host.failures, "\n".join(map(str, host.failures)))
     for one in host.plugins:
         check_light_import(one.module)

@@ -98,9 +98,10 @@ def why(
 def verify() -> None:
     """Read every stored byte; what is damaged is taken away, and computed again when it is needed."""
     from tlcore.errors import WeightsError
-    from tlcore.features import maintenance
+    from tlcore.features.maintenance import cache_root
+    from tlcore.features.maintenance import verify as verify_files
 
-    looked, damaged = maintenance.verify(maintenance.cache_root())
+    looked, damaged = verify_files(cache_root())
     if damaged:
         raise WeightsError(
             f"{len(damaged)} of {looked} files were damaged and taken away",

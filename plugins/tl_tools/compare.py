@@ -11,7 +11,7 @@ import typer
 from tlcore.cli.layout import columns
 
 if TYPE_CHECKING:
-    from tlcore.evaluation.comparison import Comparison, Difference
+    from tl_tools.comparison import Comparison, Difference
 
 __all__ = ["compare"]
 
@@ -29,8 +29,8 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Compare runs on the same test examples: each difference with its interval, and whether it is real."""
-    from tlcore.evaluation.comparison import compared, recipe_differences
-    from tlcore.evaluation.finished_runs import StoredRun, stored_runs
+    from tl_tools.comparison import compared, recipe_differences
+    from tl_tools.finished_runs import StoredRun, stored_runs
 
     found: list[StoredRun] = []
     for folder in runs:
@@ -38,7 +38,7 @@ def compare(
     comparison = compared(found, shared=shared)
     changed = recipe_differences(found)
     if report is not None:
-        from tlcore.cli.comparison_page import write_comparison
+        from tl_tools.comparison_page import write_comparison
 
         write_comparison(report, comparison, changed)
         typer.echo(f"written: {report}", err=True)

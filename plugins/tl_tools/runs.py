@@ -10,7 +10,7 @@ import typer
 from tlcore.cli.layout import columns, json_line
 
 if TYPE_CHECKING:
-    from tlcore.evaluation.finished_runs import StoredRun
+    from tl_tools.finished_runs import StoredRun
 
 __all__ = ["runs"]
 
@@ -27,7 +27,7 @@ def runs(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON array on standard output.")] = False,
 ) -> None:
     """List the runs in FOLDER with what they were made of and how good they are."""
-    from tlcore.evaluation.finished_runs import matches, sorted_by, stored_runs
+    from tl_tools.finished_runs import matches, sorted_by, stored_runs
 
     found = [run for run in stored_runs(folder) if all(matches(run, condition) for condition in filter_ or ())]
     found = sorted_by(found, sort) if found else found

@@ -12,16 +12,11 @@ from typing import Any
 
 import yaml
 
-from tlcore.cli.data_facts import Facts
+from tl_tools.data_facts import Facts
 from tlcore.cli.layout import harmless
 
 __all__ = ["Choices", "starting_recipe"]
 
-OTHER_BACKBONES = {
-    "image": "resnet50 is smaller and faster, its weights come from the network",
-    "text": "it reads English; german-bert reads German, its weights come from the hub",
-}
-RATES = {"image": "1.0e-3", "text": "3.0e-3"}
 IMBALANCED = 3.0
 TRAINING_SHARE = 0.7
 STEPS = 10
@@ -43,12 +38,17 @@ ABOUT_DATA = {
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen for the data; ``imbalance``: whether the task can make up for rare classes."""
+    """What was chosen for the data.
+
+    ``others`` says which backbones there are beside the recommended one; ``imbalance``: whether the task can make up
+    for rare classes.
+    """
 
     task: str
-    modality: str
     backbone: str
+    others: str
     weights: str | None
+    learning_rate: float
     imbalance: bool
 
 
@@ -83,7 +83,7 @@ def _rows_of_data(facts: Facts) -> Rows:
 def _rows_of_network(choices: Choices) -> Rows:
     named = f"{{name: {choices.backbone}, weights: {_value(choices.weights)}}}" if choices.weights else choices.backbone
     return [
-        (f"backbone: {named}", OTHER_BACKBONES.get(choices.modality, "`tl list backbones` shows the others")),
+        (f"backbone: {named}", choices.others or "`tl list backbones` shows the others"),
         ("", ""),
         (
             "adapter: feature-extraction",
@@ -110,7 +110,7 @@ def _rows_of_training(facts: Facts, choices: Choices) -> Rows:
         (f"  epochs: {epochs}", reason),
         (f"  batch_size: {batch}", why),
         (
-            f"  optimizer: {{name: adam, lr: {RATES.get(choices.modality, '1.0e-3')}}}",
+            f"  optimizer: {{name: adam, lr: {_rate(choices.learning_rate)}}}",
             "`train.lr: find` measures a rate",
         ),
         ("  scheduler: {name: cosine}", "the learning rate falls smoothly to the end"),
@@ -121,6 +121,11 @@ def _rows_of_training(facts: Facts, choices: Choices) -> Rows:
         ("", ""),
         ("seed: 7", "another number gives another split and another start"),
     ]
+
+
+def _rate(rate: float) -> str:
+    """Return a learning rate such that YAML takes it for a number, such as ``1.0e-3``."""
+    return f"{rate:.1e}".replace("e-0", "e-")
 
 
 def _one_line(text: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.invocation import registry_of
+from tl_tools.weight_files import also_kept, built, is_recipe, listing, meant
+from tlcore.cli import registry_of
 from tlcore.cli.layout import columns, harmless, width
-from tlcore.cli.weight_files import also_kept, built, is_recipe, listing, meant
 from tlcore.errors import TLError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ def list_(
 ) -> None:
     """Say which weights each backbone takes, whether they are on this machine, and list the files."""
     registry = registry_of(ctx)
-    offers = registry.offers("backbone")
-    short = Counter(offer.name for offer in offers)
-    every = [offer.name if short[offer.name] == 1 else offer.full_name for offer in offers]
+    every = [registry.shortest_name(offer) for offer in registry.offers("backbone")]
     rows: list[tuple[str, str, str]] = []
     used: dict[Path, FileUse] = {}
     absent: list[str] = []

@@ -1,113 +1,24 @@
-"""`tl evaluate`, `tl runs` and `tl compare` on real runs of a tiny network."""
+"""`tl runs` and `tl compare` on real runs of a tiny network."""
 
-import csv
 import json
-import random
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tl_text.checkpoint import write_tiny
-from tlcore.cli import main
-
-WORDS = ["a", "the", "good", "not", "film", "is", "one", "at", "all"]
-
-
-def rows(count, seed):
-    drawn = random.Random(seed)
-    for n in range(count):
-        words = [drawn.choice(WORDS) for _ in range(6)]
-        yield [f"{' '.join(words)} {n}", "praise" if "good" in words else "blame"]
-
-
-def write(path, found):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["review", "kind"], *found])
-
-
-def tl(monkeypatch, capsys, *words):
-    """Run `tl` and return its exit code, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["tl", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capsys.readouterr()
-    return ended.value.code or 0, told.out, told.err
+from tests.support.reviews import finish, tl
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Two finished runs on one table, one with another seed of its data, and one that was broken off."""
-    import tlcore
-
     folder = tmp_path_factory.mktemp("after")
-    write_tiny(folder / "bert")
-    write(folder / "reviews.csv", rows(120, 1))
-    write(folder / "more.csv", rows(30, 2))
-    recipe = {
-        "task": "text-classification",
-        "data": {"source": "table", "path": str(folder / "reviews.csv"), "input": "review", "label": "kind"},
-        "backbone": {"name": "bert", "weights": str(folder / "bert")},
-        "adapter": "feature-extraction",
-        "train": {"epochs": 2, "lr": 0.05},
-        "evaluate": {"resamples": 20, "probe": False},
-    }
-    (folder / "reviews.yaml").write_text(json.dumps(recipe))
-    for name, overrides in (("first", []), ("second", ["train.epochs=12", "train.lr=0.3"])):
-        out = folder / "runs" / "reviews" / name
-        tlcore.run(folder / "reviews.yaml", overrides=overrides, out=out, warn=lambda text: None)
+    finish(folder, first=[], second=["train.epochs=12", "train.lr=0.3"])
     broken = folder / "runs" / "reviews" / "broken"
     broken.mkdir()
     (broken / "recipe.yaml").write_text("name: reviews\n")
     return folder
-
-
-def test_a_model_scores_its_own_test_split_as_the_run_did(place, monkeypatch, capsys, tmp_path):
-    run = place / "runs" / "reviews" / "second"
-    code, out, err = tl(monkeypatch, capsys, "evaluate", run, "--out", tmp_path / "again", "--json")
-    assert code == 0, err
-    told = json.loads(out)["metrics"]["test"]
-    before = json.loads((run / "metrics.json").read_text())["test"]
-    assert told["n"] == before["n"]
-    for key in ("loss", "accuracy", "macro_f1", "ece"):
-        assert told[key] == pytest.approx(before[key], abs=1e-6)
-    names = {path.name for path in (tmp_path / "again").iterdir()}
-    assert {"metrics.json", "predictions.parquet", "confusion.csv", "report.html", "problems.jsonl"} <= names
-
-
-def test_another_table_is_read_with_the_columns_of_the_runs_own(place, monkeypatch, capsys, tmp_path):
-    run = place / "runs" / "reviews" / "second"
-    code, out, err = tl(monkeypatch, capsys, "evaluate", run, "--data", place / "more.csv", "--json")
-    assert code == 0, err
-    found = json.loads(out)
-    assert found["metrics"]["data"]["n"] == 30
-    assert str(run / "evaluations") in found["folder"]
-    assert "source: table" in err
-
-
-@pytest.mark.parametrize(
-    ("content", "code", "words"),
-    [
-        ("review,kind\na good film,praise\nnot at all,prais\n", 3, "'prais' stands on 1 examples"),
-        ("review,kind\na good film,\n", 3, "none of the 1 rows can be used"),
-        ("text,score\na good film,1\n", 3, "no columns 'review', 'kind'"),
-    ],
-)
-def test_data_that_does_not_fit_the_model_is_refused(place, monkeypatch, capsys, tmp_path, content, code, words):
-    (tmp_path / "odd.csv").write_text(content)
-    run = place / "runs" / "reviews" / "second"
-    found, out, err = tl(monkeypatch, capsys, "evaluate", run, "--data", tmp_path / "odd.csv")
-    assert (found, out) == (code, "")
-    assert words in err
-
-
-def test_data_that_is_not_there_and_folders_in_use_are_usage_errors(place, monkeypatch, capsys, tmp_path):
-    run = place / "runs" / "reviews" / "first"
-    assert tl(monkeypatch, capsys, "evaluate", run, "--data", "absent.csv")[0] == 2
-    (tmp_path / "taken").write_text("x")
-    assert tl(monkeypatch, capsys, "evaluate", run, "--out", tmp_path)[0] == 2
-    assert tl(monkeypatch, capsys, "evaluate", run, "--split", "dev")[0] == 2
 
 
 def test_runs_are_listed_with_the_unfinished_ones(place, monkeypatch, capsys):
@@ -200,3 +111,11 @@ def test_listing_runs_imports_no_torch(place):
     )
     done = subprocess.run([sys.executable, "-c", code, str(place / "runs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["runs", "compare", "reproduce", "cache ls", "weights list", "recipe init"])
+def test_without_the_plugin_its_commands_are_refused_with_its_name(monkeypatch, capsys, command):
+    code, out, err = tl(monkeypatch, capsys, "--no-plugin", "tools", *command.split())
+    assert (code, out) == (2, "")
+    assert "error: No such command" in err
+    assert "not asked, since they are switched off: tools" in err

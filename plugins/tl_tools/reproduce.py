@@ -24,10 +24,10 @@ def reproduce(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Run a finished RUN again and compare history, metrics, predictions and weights; exit code 6 if they differ."""
+    from tl_tools.reproduction import reproduce as repeat
     from tlcore.cli import registry_of
     from tlcore.cli.progress import ProgressLine
     from tlcore.errors import NumericError
-    from tlcore.runs.reproduce import reproduce as repeat
 
     def tell(text: str) -> None:
         typer.echo(harmless(text), err=True)

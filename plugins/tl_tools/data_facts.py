@@ -32,7 +32,6 @@ ENOUGH_ROWS = 10
 MOST_CLASSES = 100
 WORDS_OF_A_TEXT = 3
 PROBED = 3
-TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 RECIPE_LINE = re.compile(r"`data\.(\w+): ([^`]*)`")
 """How hints say what to write into a recipe that does not exist yet."""
 
@@ -71,17 +70,21 @@ class Facts:
             for name in (example.label if isinstance(example.label, tuple) else (example.label,))
         )
 
+    @cached_property
+    def media(self) -> str:
+        """The first half of the MIME type of most inputs, ``text`` for strings; empty where they have no common one."""
+        [(media, count)] = Counter(_media(example.input) for example in self.examples).most_common(1)
+        return media if count >= MOSTLY * len(self.examples) else ""
+
     def modality(self, registry: Registry) -> str | None:
-        """Return what the inputs are: texts, files of one kind, or what only one modality can read; None if unclear."""
-        if all(isinstance(example.input, str) for example in self.examples):
-            return "text"
-        names = (str(example.input) for example in self.examples if isinstance(example.input, Path))
-        kinds = Counter((mimetypes.guess_type(name)[0] or "").partition("/")[0] for name in names)
-        kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
-        if kind and count >= MOSTLY * len(self.examples):
-            return kind
-        able = [modality for modality in _modalities(registry) if _can_read(modality, self.examples, registry)]
-        return able[0] if len(able) == 1 else None
+        """Return the only modality that is for the inputs' media, or that can read files of unknown kinds."""
+        offers = registry.offers("backbone")
+        if self.media:
+            able = {str(offer.modality) for offer in offers if offer.spec.media == self.media}
+        else:
+            modalities = {str(offer.modality) for offer in offers}
+            able = {modality for modality in modalities if _can_read(modality, self.examples, registry)}
+        return able.pop() if len(able) == 1 else None
 
 
 def looked_at(path: Path, overrides: Sequence[str], registry: Registry) -> Facts:
@@ -97,9 +100,7 @@ def looked_at(path: Path, overrides: Sequence[str], registry: Registry) -> Facts
         beside = [entry.name for entry in path.absolute().parent.iterdir()] if path.absolute().parent.is_dir() else []
         meant = nearest_file(path.name, beside)
         raise DataError(f"there is no {path}", hint=f"did you mean {meant!r}?" if meant else "check --data")
-    section: dict[str, Any] = {"source": _source_for(path), "path": str(path)}
-    if section["source"] == "folder":
-        _refuse_tables(path)
+    section: dict[str, Any] = {"source": _source_for(path, registry), "path": str(path)}
     asked = _asked(section, overrides, registry)
     section |= asked
     chosen: list[str] = []
@@ -124,30 +125,31 @@ def is_number(text: str) -> bool:
         return False
 
 
-def _source_for(path: Path) -> str:
-    if path.is_file():
-        return "table"
-    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return "dataset"
-    if any(entry.is_file() for entry in path.glob("train.*")):
-        return "table"
-    return "dataset" if next(path.glob("*.parquet"), None) or next(path.glob("data/*.parquet"), None) else "folder"
+def _media(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    return (mimetypes.guess_type(str(value))[0] or "").partition("/")[0] if isinstance(value, Path) else ""
 
 
-def _refuse_tables(folder: Path) -> None:
-    """Refuse a folder of tables none of which is said to be the training split.
+def _source_for(path: Path, registry: Registry) -> str:
+    """Return the name of the source that recognizes a path.
 
     Raises:
-        DataError: the message names them.
+        DataError: a folder that none recognizes; the message names the tables in it.
     """
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    tables = [entry for entry in entries if entry.suffix.lower() in TABLES and entry.is_file()]
-    if tables and not any(entry.is_dir() for entry in entries):
-        raise DataError(
-            f"{folder} holds tables and no class folders",
-            where=f"tables found: {', '.join(table.name for table in tables[:12])}",
-            hint=f"name one: --data {shlex.quote(str(tables[0]))}; or call them train.csv and test.csv",
-        )
+    offer = registry.source_for(path)
+    if offer is not None:
+        return registry.shortest_name(offer)
+    if path.is_file():
+        return "table"  # which says what the file is instead
+    tables = sorted(entry for entry in path.iterdir() if entry.is_file() and registry.source_for(entry))
+    if not tables:
+        raise DataError(f"no data source recognizes {path}", hint="`tl list data` shows what there is")
+    raise DataError(
+        f"{path} holds tables and no class folders",
+        where=f"tables found: {', '.join(table.name for table in tables[:12])}",
+        hint=f"name one: --data {shlex.quote(str(tables[0]))}; or call them train.csv and test.csv",
+    )
 
 
 def _asked(section: Mapping[str, Any], overrides: Sequence[str], registry: Registry) -> dict[str, Any]:
@@ -279,10 +281,6 @@ def _are_classes(cells: Sequence[Any]) -> bool:
         and 2 <= len(distinct) <= min(MOST_CLASSES, len(names) // 3)
         and all(len(name.split()) < 2 * WORDS_OF_A_TEXT for name in distinct)
     )
-
-
-def _modalities(registry: Registry) -> list[str]:
-    return sorted({str(offer.modality) for offer in registry.offers("backbone")})
 
 
 def _can_read(modality: str, examples: Sequence[Example], registry: Registry) -> bool:

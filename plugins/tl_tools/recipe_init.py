@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcore.cli.data_facts import Facts, looked_at
 from tlcore.cli.layout import harmless
-from tlcore.cli.starting_recipe import Choices, starting_recipe
-from tlcore.cli.weight_files import built
 from tlcore.contracts import SPLITS, Problem
 from tlcore.errors import DataError, TLError, UsageError
 
 if TYPE_CHECKING:
-    from tlcore.plugins.registry import Registry
+    from tl_tools.data_facts import Facts
+    from tlcore.plugins.registry import Offer, Registry
     from tlcore.recipe import Recipe
     from tlcore.recipe.keys import Key
 
 __all__ = ["init"]
 
-USUAL_BACKBONES = {"image": "vgg16", "text": "minilm"}
-"""What is written where nobody asks for another: of those whose weights come with a package."""
 FEW = 3
 """An example for each of the three splits."""
 
@@ -56,7 +52,9 @@ def init(
     ] = None,
 ) -> None:
     """Look at the data at PATH and write a commented recipe that runs on it."""
-    from tlcore.cli.invocation import registry_of
+    from tl_tools.data_facts import looked_at
+    from tl_tools.starting_recipe import Choices, starting_recipe
+    from tlcore.cli import registry_of
     from tlcore.files.atomic import publish_file
     from tlcore.recipe import parse_recipe
 
@@ -73,15 +71,20 @@ def init(
             hint="add examples of another class; or name the column of the labels: `--set data.label=COLUMN`",
         )
     task, modality = _task(task, facts, registry)
-    fitting = [offer.name for offer in registry.offers("backbone") if offer.modality == modality]
-    name = _backbone(backbone, modality, fitting, registry)
+    fitting = [offer for offer in registry.offers("backbone") if offer.modality == modality]
+    usual = min(fitting, key=lambda offer: (not offer.spec.recommended, not offer.built_in), default=None)
+    if usual is None:
+        raise UsageError(f"no backbone for {modality} is installed", hint="`tl list backbones` shows what there is")
+    names = [registry.shortest_name(offer) for offer in fitting]
+    chosen = _asked_for(backbone, modality, names, registry) if backbone else usual
+    name = backbone or registry.shortest_name(usual)
     if weights is None and any(key.name == "weights" and key.required for key in _keys("backbone", name, registry)):
         raise UsageError(f"backbone {name} has no weights of its own", hint="say which: --weights FOLDER, or a name")
     imbalance = any(key.name == "imbalance" for key in _keys("task", task, registry))
-    choices = Choices(task, modality, name, weights, imbalance)
+    choices = Choices(task, name, usual.spec.recommended, weights, chosen.spec.learning_rate, imbalance)
     findings = _findings(facts)
     told = _about_weights(parse_recipe(starting_recipe(out, facts, findings, choices), registry,
-                                       file=str(out), name=out.stem), out, fitting, registry)  # fmt: skip
+                                       file=str(out), name=out.stem), out, names, registry)  # fmt: skip
     publish_file(out, starting_recipe(out, facts, [*findings, told], choices))
     for line in (*findings, told, f"task {task}; next: tl run {out}"):
         typer.echo(harmless(line), err=True)
@@ -120,25 +123,19 @@ def _task(asked: str | None, facts: Facts, registry: Registry) -> tuple[str, str
     if name not in offers:
         raise UsageError(
             f"nothing says which task this is: the labels look like {facts.kind}, the inputs like "
-            f"{modality or 'several kinds of files'}",
+            f"{facts.media or 'several kinds of files'}",
             hint=f"name it: --task {' | '.join(sorted(offers))}",
         )
     return name, str(offers[name].modality)
 
 
-def _backbone(asked: str | None, modality: str, fitting: Sequence[str], registry: Registry) -> str:
-    if asked is None:
-        usual = USUAL_BACKBONES.get(modality)
-        if usual is not None and usual in fitting:
-            return usual
-        if fitting:
-            return fitting[0]
-        raise UsageError(f"no backbone for {modality} is installed", hint="`tl list backbones` shows what there is")
-    if registry.find("backbone", asked).modality != modality:
+def _asked_for(backbone: str, modality: str, fitting: Sequence[str], registry: Registry) -> Offer:
+    offer = registry.find("backbone", backbone)
+    if offer.modality != modality:
         raise UsageError(
-            f"backbone {asked} is not for {modality}", hint=f"for {modality}: {', '.join(sorted(fitting))}"
+            f"backbone {backbone} is not for {modality}", hint=f"for {modality}: {', '.join(sorted(fitting))}"
         )
-    return asked
+    return offer
 
 
 def _keys(kind: str, name: str, registry: Registry) -> Sequence[Key]:
@@ -153,6 +150,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
     Raises:
         TLError: they are here and cannot be used.
     """
+    from tl_tools.weight_files import built
     from tlcore.weights.sources import NotHereError, without_network
 
     try:
@@ -168,7 +166,7 @@ def _about_weights(recipe: Recipe, out: Path, fitting: Sequence[str], registry: 
 
 
 def _is_here(backbone: str, registry: Registry) -> bool:
-    from tlcore.cli.weight_files import meant
+    from tl_tools.weight_files import built, meant
     from tlcore.weights.sources import without_network
 
     try:

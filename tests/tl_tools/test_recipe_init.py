@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 import tlcore
+from tests.support.site import Site
+from tests.support.site import tl as tl_with
 from tl_text.checkpoint import write_tiny
 from tlcore.cli import main
 from tlcore.plugins.host import PluginHost
@@ -288,3 +290,75 @@ def test_what_it_cannot_do_is_said(tl, tmp_path, words, code, said):
     assert found == code
     assert said in err
     assert not (tmp_path / "recipe.yaml").exists()
+
+
+SOUNDS = """
+import tlcore
+
+class Takes:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def examples(self):
+        for path in sorted(self.folder.glob("*.wav")):
+            yield tlcore.Example(id=path.stem, input=path, label=path.stem[0])
+
+from dataclasses import dataclass
+from pathlib import Path
+
+@dataclass(frozen=True, kw_only=True)
+class TakesOptions:
+    path: Path = tlcore.option(help="Folder of recordings.")
+
+@tlcore.hookimpl
+def tl_tasks():
+    return tlcore.standard_tasks("sound", "recording", str)
+
+@tlcore.hookimpl
+def tl_backbones():
+    for name, more in (("bat", {}), ("ear", {"recommended": "bat hears higher tones", "learning_rate": 2e-4})):
+        yield tlcore.BackboneSpec(
+            name=name, summary="Hears.", modality="sound", media="audio", build=lambda options, saved: None,
+            smoke=lambda folder: tlcore.NoOptions(), samples=lambda folder: [], **more,
+        )
+
+@tlcore.hookimpl
+def tl_data_sources():
+    yield tlcore.DataSourceSpec(
+        name="takes", summary="A session.", modality="sound", options=TakesOptions,
+        build=lambda options: Takes(options.path), smoke=lambda folder: TakesOptions(path=folder),
+        recognizes=lambda path: (path / "session.txt").is_file(),
+    )
+"""
+
+
+def test_a_modality_of_another_package_takes_part(tmp_path):
+    site = Site(tmp_path / "site")
+    site.folder.mkdir()
+    site.install("sounds", {"sounds": "sounds"}, sounds=SOUNDS)
+    (tmp_path / "takes").mkdir()
+    (tmp_path / "takes" / "session.txt").touch()
+    for name in ("a1", "a2", "a3", "b1", "b2", "b3"):
+        (tmp_path / "takes" / f"{name}.wav").touch()
+    words = ["--data", str(tmp_path / "takes"), "--out", str(tmp_path / "r.yaml")]
+    done = tl_with(site, "recipe", "init", *words)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "r.yaml").read_text()
+    for line in (
+        "task: sound-classification",
+        "  source: takes",
+        "backbone: ear ",
+        "# bat hears higher tones",
+        "lr: 2.0e-4}",
+    ):
+        assert line in written
+    assert tl_with(site, "recipe", "check", str(tmp_path / "r.yaml")).returncode == 0
+
+
+def test_inputs_that_no_modality_is_for_are_named(tl, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "takes" / name).mkdir(parents=True)
+        (tmp_path / "takes" / name / "1.mp3").write_text("?")
+    code, _, err = tl("recipe", "init", "--data", "takes")
+    assert code == 2
+    assert "the inputs like audio" in err

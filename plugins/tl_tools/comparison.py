@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tl_tools.finished_runs import StoredRun
 from tlcore.errors import DataError, UsageError
-from tlcore.evaluation.finished_runs import StoredRun
 from tlcore.mappings import flatten
 from tlcore.randomness import derived_seed
 
