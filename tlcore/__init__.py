@@ -16,9 +16,10 @@ _HOMES = {
         "ANY_MODALITY", "AdapterSpec", "BackboneSpec", "DataSourceSpec", "NoOptions", "Spec", "TaskSpec", "option",
     ),
     "tlcore.contracts": (
-        "Adapter", "Backbone", "DataSource", "EpochFinished", "Evaluation", "Example", "Injection", "Mistake",
-        "ParameterGroup", "Phase", "Plan", "Problem", "RunFinished", "RunStarted", "Selection", "State", "Table",
-        "Task", "View",
+        "Adapter", "AugmentsInputs", "Backbone", "DataSource", "EpochFinished", "Evaluation", "Example",
+        "FitsExamples", "HasColumns", "Injection", "MergesInjection", "Mistake", "ParameterGroup", "Phase", "Plan",
+        "Problem", "RunFinished", "RunStarted", "Selection", "State", "Table", "Task", "UsesLibraries", "View",
+        "WeighsExamples",
     ),
     "tlcore.errors": (
         "DataError", "NumericError", "PluginError", "RecipeError", "RecipeWarning", "ResourceError", "TLError",
@@ -41,12 +42,16 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from tlcore.contracts import (
         Adapter,
+        AugmentsInputs,
         Backbone,
         DataSource,
         EpochFinished,
         Evaluation,
         Example,
+        FitsExamples,
+        HasColumns,
         Injection,
+        MergesInjection,
         Mistake,
         ParameterGroup,
         Phase,
@@ -58,7 +63,9 @@ if TYPE_CHECKING:
         State,
         Table,
         Task,
+        UsesLibraries,
         View,
+        WeighsExamples,
     )
     from tlcore.errors import (
         DataError,

@@ -8,20 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
 __all__ = [
+    "HEAD",
+    "MASK",
     "SPLITS",
     "Adapter",
+    "AugmentsInputs",
     "Backbone",
     "DataSource",
     "EpochFinished",
     "Evaluation",
     "Example",
+    "FitsExamples",
+    "HasColumns",
     "Injection",
+    "MergesInjection",
     "Mistake",
     "ParameterGroup",
     "Phase",
@@ -33,7 +39,9 @@ __all__ = [
     "State",
     "Table",
     "Task",
+    "UsesLibraries",
     "View",
+    "WeighsExamples",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -86,6 +94,27 @@ class DataSource(Protocol):
 
         Raises:
             DataError: nothing can be read at all (no file, a missing column).
+        """
+        ...
+
+
+@runtime_checkable
+class HasColumns(Protocol):
+    """Optional, on a data source: rows with columns, of which `tl recipe init` chooses input and label."""
+
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        """Return the cells of each column.
+
+        Raises:
+            DataError: as ``examples`` does.
+        """
+        ...
+
+    def roles(self) -> Mapping[str, str]:
+        """Return the column of each key of the recipe, such as ``label``, that is named or has a usual name.
+
+        Raises:
+            DataError: a column that is missing, or several that it could be.
         """
         ...
 
@@ -161,6 +190,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class WeighsExamples(Protocol):
+    """Optional, on a task: training examples are not all drawn equally often."""
+
+    def sampling_weights(self, labels: Sequence[Any]) -> Sequence[float] | Tensor | None:
+        """Return how often each example is drawn, relative to the others; None: once each in every epoch."""
+        ...
+
+
 class Backbone(Protocol):
     """A pre-trained network as an ordered list of named stages, and the preparation its weights expect."""
 
@@ -193,6 +231,40 @@ class Backbone(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what is needed besides the parameters to build this backbone again (a tokenizer, a configuration)."""
+        ...
+
+
+@runtime_checkable
+class FitsExamples(Protocol):
+    """Optional, on a backbone: its preparation depends on the training examples, such as their mean color."""
+
+    def fit(self, examples: Sequence[Example]) -> None:
+        """Measure the training examples and set ``preparation``; called once, before anything is prepared."""
+        ...
+
+
+@runtime_checkable
+class UsesLibraries(Protocol):
+    """Optional, on a backbone: which libraries its values depend on; without it, all that its package requires."""
+
+    libraries: Sequence[str]
+    """Names of distributions; their versions are part of the keys of the feature cache."""
+
+
+@runtime_checkable
+class AugmentsInputs(Protocol):
+    """Optional, on the options of a backbone: training examples are prepared in several views."""
+
+    augment: Any | None
+    """How inputs are augmented; None: not at all."""
+
+
+@runtime_checkable
+class MergesInjection(Protocol):
+    """Optional, on a stage that an injection made: the saved model does not need the injection."""
+
+    def merged(self) -> nn.Module:
+        """Return the stage in its own form, with the change merged into its weights."""
         ...
 
 

@@ -14,7 +14,7 @@ from tl_data.labels import ClassNames, alike
 from tl_data.paths import absent, printable
 from tl_data.table import limited
 from tlcore import DataError, DataSource, Example, Problem, nearest
-from tlcore.data.splits import SPLIT_NAMES
+from tlcore.support import SPLIT_NAMES
 
 __all__ = ["FolderSource"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tlcore.errors import DataError, nearest_file
+from tlcore import DataError
+from tlcore.support import nearest_file
 
 __all__ = ["absent", "printable"]
 

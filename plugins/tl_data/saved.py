@@ -13,8 +13,7 @@ from tl_data.paths import absent
 from tl_data.rows import require_possible_rows
 from tl_data.splits import Splits, examples_of_splits
 from tlcore import DataError, DataSource, Example, Problem, WeightsError, nearest
-from tlcore.data.splits import SPLIT_NAMES
-from tlcore.files.untrusted import read_object
+from tlcore.support import SPLIT_NAMES, read_object
 
 if TYPE_CHECKING:
     from datasets import Dataset

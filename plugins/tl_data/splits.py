@@ -14,7 +14,7 @@ from tl_data.paths import printable
 from tl_data.rows import Row, Sheet, as_text
 from tl_data.table import examples_of
 from tlcore import DataError, Example, Problem, TLError, nearest
-from tlcore.data.splits import SPLIT_NAMES
+from tlcore.support import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -20,7 +20,7 @@ from tl_data.labels import ClassNames, alike, label_of
 from tl_data.paths import absent, printable
 from tl_data.rows import SUFFIXES, Row, Sheet, read_sheet
 from tlcore import DataError, DataSource, Example, Problem, UnreadableError, UsageError
-from tlcore.data.splits import SPLIT_NAMES
+from tlcore.support import SPLIT_NAMES
 
 __all__ = ["TableSource", "examples_of", "limited", "read_parts"]
 

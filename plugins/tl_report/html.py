@@ -27,7 +27,7 @@ from tl_report.wording import (
     visible,
 )
 from tlcore import Mistake, Problem, RunFinished, Table
-from tlcore.files.atomic import publish_file
+from tlcore.support import publish_file
 
 __all__ = ["rendered", "write_report"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.cells import cell_len, chop_cells
 
-from tlcore.redaction import redacted
+from tlcore.support import redacted
 
 __all__ = [
     "counted",

@@ -21,8 +21,7 @@ from tl_text.augmentation import augmented
 from tl_text.checkpoint import READING, Checkpoint, keep
 from tl_text.tokenizing import TextReader
 from tlcore import Backbone, Example, RecipeWarning, State, UsageError, View, nearest
-from tlcore.randomness import derived_seed
-from tlcore.weights.loading import require_fit
+from tlcore.support import derived_seed, require_fit
 
 if TYPE_CHECKING:
     from tl_text import BertOptions, MiniLMOptions

@@ -22,11 +22,7 @@ from transformers.models.bert.modeling_bert import BertModel
 from tl_text.config import LEAST_POSITIONS, read_config
 from tl_text.tokenizing import read_tokenizer, vocabulary_digest, words_of
 from tlcore import UsageError, WeightsError, nearest
-from tlcore.files.atomic import verify_folder
-from tlcore.files.digests import digest_of_tensors
-from tlcore.files.untrusted import read_object
-from tlcore.weights.loading import read_tensors
-from tlcore.weights.sources import distribution_file, hub_file
+from tlcore.support import digest_of_tensors, distribution_file, hub_file, read_object, read_tensors, verify_folder
 
 __all__ = ["READING", "Checkpoint", "keep", "kept", "minilm", "opened", "write_tiny"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tlcore import UnreadableError, WeightsError
-from tlcore.files.untrusted import read_object, read_text
+from tlcore.support import read_object, read_text
 
 __all__ = ["TextReader", "read_tokenizer", "vocabulary_digest", "words_of"]
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import Example, Problem
+from tlcore.contracts import Example, HasColumns, Problem
 from tlcore.errors import DataError, UsageError, nearest_file
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def looked_at(path: Path, overrides: Sequence[str], registry: Registry) -> Facts
     chosen: list[str] = []
     try:
         source = _built(section, registry)
-        if hasattr(source, "columns"):
+        if isinstance(source, HasColumns):
             section, chosen = _with_columns(section, asked, registry)
             return _read(section, chosen, registry)
         return _read_as_texts_or_files(section, registry)

@@ -15,7 +15,7 @@ from tl_vision.preparation import PicturePreparation
 from tl_vision.pretrained import KEPT, Pretrained, found, kept_by
 from tl_vision.stages import Stage, drawn, stages_of
 from tlcore import Backbone, Example, State, UsageError, View, nearest
-from tlcore.weights.loading import load_exactly
+from tlcore.support import load_exactly
 
 if TYPE_CHECKING:
     from tl_vision import NetworkOptions

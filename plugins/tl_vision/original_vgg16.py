@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from tlcore import WeightsError
-from tlcore.files.digests import digest_of_tensors
-from tlcore.weights.sources import distribution_file
+from tlcore.support import digest_of_tensors, distribution_file
 
 __all__ = ["DIGEST", "MEAN", "STD", "original_convolutions"]
 

@@ -16,7 +16,7 @@ from tl_vision.augmentation import Augmentation, mixed
 from tl_vision.decoding import DECODER, FORMATS, PIXEL_LIMIT, pixels_of
 from tl_vision.options import PreparationOptions
 from tlcore import Example, RecipeWarning, State, UnreadableError, UsageError, View, WeightsError
-from tlcore.randomness import seeded
+from tlcore.support import seeded
 
 __all__ = ["PicturePreparation"]
 

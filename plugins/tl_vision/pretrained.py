@@ -14,11 +14,7 @@ from tl_vision import original_vgg16
 from tl_vision.architectures import ARCHITECTURES, weight_files
 from tl_vision.stages import CLASSIFIERS, expected_tensors
 from tlcore import UsageError, WeightsError, nearest
-from tlcore.files.atomic import verify_folder
-from tlcore.files.digests import digest_of_tensors, file_digest
-from tlcore.files.untrusted import read_object
-from tlcore.weights.loading import read_tensors
-from tlcore.weights.sources import download
+from tlcore.support import digest_of_tensors, download, file_digest, read_object, read_tensors, verify_folder
 
 __all__ = ["KEPT", "Pretrained", "found", "kept_by"]
 

@@ -30,6 +30,7 @@ from tlcore.contracts import (
     Table,
     Task,
     View,
+    WeighsExamples,
 )
 from tlcore.errors import NumericError, PluginError
 from tlcore.plugins.errors import broken
@@ -218,8 +219,7 @@ def sampling_weights_of(task: Task, labels: Sequence[Any]) -> Tensor | None:
     """Return how often each example is drawn, where the task wishes for more than once each."""
     import torch
 
-    weigh = getattr(task, "sampling_weights", None)
-    weights = weigh(labels) if callable(weigh) else None
+    weights = task.sampling_weights(labels) if isinstance(task, WeighsExamples) else None
     if weights is None:
         return None
     if not isinstance(weights, (torch.Tensor, list, tuple)) or len(weights) != len(labels):

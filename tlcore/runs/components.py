@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcore.contracts import SPLITS, Backbone, Plan, Task
+from tlcore.contracts import SPLITS, AugmentsInputs, Backbone, FitsExamples, Plan, Task
 from tlcore.data.dataset import Dataset, split_examples
 from tlcore.errors import DataError, UnreadableError, UsageError
 from tlcore.features.freeze_point import EarlyLine, early_line
@@ -62,8 +62,8 @@ def build_components(recipe: Recipe, dataset: Dataset, lock: Path | None = None)
         backbone = recipe.backbone.spec.build(recipe.backbone.options, None)
     if lock is not None and lock.is_file():
         verify_used(lock, used)
-    if callable(measure := getattr(backbone, "fit", None)):
-        measure(dataset.split("train"))
+    if isinstance(backbone, FitsExamples):
+        backbone.fit(dataset.split("train"))
     require_backbone(backbone)
     with seeded(recipe.seed, "adapter"):
         plan = planned(recipe.adapter.spec.build(recipe.adapter.options), backbone, task.outputs)
@@ -90,8 +90,8 @@ def early_line_of(recipe: Recipe, stages: Sequence[str], plan: Plan) -> EarlyLin
     """
     if recipe.features.store == "never" or recipe.train.mix:
         return None
-    augmented = getattr(recipe.backbone.options, "augment", None) is not None
-    versions = recipe.train.views if augmented else 1
+    options = recipe.backbone.options
+    versions = recipe.train.views if isinstance(options, AugmentsInputs) and options.augment is not None else 1
     return early_line(plan, stages, epochs=recipe.train.epochs, versions=versions)
 
 

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import SPLITS, Backbone, Plan
+from tlcore.contracts import SPLITS, AugmentsInputs, Backbone, Plan, UsesLibraries
 from tlcore.data.dataset import Dataset, are_quantities
 from tlcore.features.keys import CachedViews, FeatureKeys, Namespace, namespace_of, versions_of
 from tlcore.files.digests import digest_of_tensors
@@ -154,15 +154,14 @@ def state_namespace(recipe: Recipe, backbone: Backbone, freeze_at: int, precisio
     A backbone whose values depend on few packages names them in ``libraries``; otherwise every requirement of the
     package that brings it counts.
     """
-    named = getattr(backbone, "libraries", None)
-    libraries = versions_of(("torch", *named)) if named is not None else _behind(backbone)
+    named = versions_of(("torch", *backbone.libraries)) if isinstance(backbone, UsesLibraries) else None
     return namespace_of(
         backbone,
         freeze_at,
         name=recipe.backbone.name,
         weights=frozen_digest(backbone, freeze_at),
         precision=precision,
-        libraries=libraries,
+        libraries=named or _behind(backbone),
     )
 
 
@@ -176,11 +175,11 @@ def _behind(backbone: Backbone) -> dict[str, str]:
 
 def feature_keys(recipe: Recipe, dataset: Dataset) -> FeatureKeys:
     """Return the keys of a run's examples in the feature cache; where it augments, those of training have views."""
-    augment = getattr(recipe.backbone.options, "augment", None)
-    if augment is None:
+    options = recipe.backbone.options
+    if not isinstance(options, AugmentsInputs) or options.augment is None:
         return FeatureKeys(dataset.digests)
     views = CachedViews(recipe.seed, recipe.train.views, frozenset(example.id for example in dataset.split("train")))
-    return FeatureKeys(dataset.digests, views, repr(augment))
+    return FeatureKeys(dataset.digests, views, repr(options.augment))
 
 
 def peak_memory() -> int:
