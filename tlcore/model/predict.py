@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlcore.contracts import Backbone, Example, Problem, Task
+from tlcore.contracts import Backbone, Example, Problem, State, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-    from tlcore.training.model import Upper
+    from tlcore.features.extractor import Wanted
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["Model"]
+
+ROWS_AT_ONCE = 512
 
 
 class Model:
     """A trained model, ready to predict."""
 
-    def __init__(self, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
+    def __init__(self, task: Task, backbone: Backbone, model: TrainableModel, accelerator: Accelerator) -> None:
         self.task = task
         self._backbone = backbone
-        self._upper = accelerator.prepare_model(upper, evaluation_mode=True).eval()
-        self._line = upper.line
+        self._model = accelerator.prepare_model(model, evaluation_mode=True).eval()
+        self._line = model.freeze_line
         self._accelerator = accelerator
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -53,7 +57,6 @@ class Model:
         import torch
 
         from tlcore.features.extractor import FrozenPart, Wanted, prepared
-        from tlcore.training.inference import streamed
         from tlcore.training.nonfinite import require_finite_outputs
 
         reasons: dict[int, str] = {}
@@ -67,10 +70,26 @@ class Model:
             rows = frozen.states(wanted, refuse, progress, len(wanted))
         else:
             rows = prepared(self._backbone, wanted, refuse, progress, len(wanted))
-        found = {int(one.key): outputs for one, outputs in streamed(self._upper, rows, self._accelerator)}
+        found = {int(one.key): outputs for one, outputs in self._streamed(rows)}
         problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
         if not found:
             return torch.empty(0, self.task.outputs), problems
         outputs = torch.stack([found[place] for place in sorted(found)])
-        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._upper.parts())
+        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._model.parts())
         return outputs, problems
+
+    def _streamed(self, rows: Iterator[tuple[Wanted, State, list[str]]]) -> Iterator[tuple[Wanted, Tensor]]:
+        """Yield the outputs for each state, in no particular order; only some states are in memory at a time."""
+        import torch
+
+        from tlcore.features.batching import length_of, stacked
+        from tlcore.training.data import in_batches
+
+        while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            chunk.sort(key=lambda item: length_of(item[1], item[2]))  # so that there is little padding
+            for batch in in_batches(chunk):
+                state = stacked([row for _, row, _ in batch], batch[0][2])
+                with torch.inference_mode():
+                    state = {name: tensor.to(self._accelerator.device) for name, tensor in state.items()}
+                    outputs = self._model(state).float().cpu()
+                yield from zip((wanted for wanted, _, _ in batch), outputs, strict=True)

@@ -61,8 +61,9 @@ if TYPE_CHECKING:
     from tlcore.features.precompute import FirstPass
     from tlcore.runs.precompute import FirstPasses
     from tlcore.training.checkpoints import Checkpoints
-    from tlcore.training.loop import EarlyReading, Trainer
-    from tlcore.training.state import Begun, Training
+    from tlcore.training.data import EarlyReader
+    from tlcore.training.state import ResumePoint, TrainingResult
+    from tlcore.training.trainer import Trainer
 
 __all__ = ["Progress", "Result", "resume", "run"]
 
@@ -267,8 +268,8 @@ class _Run:
         from tlcore.runs.precompute import FirstPasses
         from tlcore.training.checkpoints import Checkpoints
         from tlcore.training.device import precision_of
-        from tlcore.training.loop import Trainer
-        from tlcore.training.model import Upper
+        from tlcore.training.model import TrainableModel
+        from tlcore.training.trainer import Trainer, TrainerConfig
 
         task, backbone, plan = parts.task, parts.backbone, parts.plan
         about = about_backbone(self.plain["backbone"]["name"], backbone, plan)
@@ -303,17 +304,17 @@ class _Run:
             if close := getattr(found.reader, "close", None):
                 self.ending.callback(close)
         with seeded(self.recipe.seed, "injections"):
-            upper = Upper(backbone, plan)
-        require_apart(backbone, upper)
-        about |= parameter_counts(backbone, upper)
-        checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, tell=self.warn)
+            model = TrainableModel(backbone, plan)
+        require_apart(backbone, model)
+        about |= parameter_counts(backbone, model)
+        checkpoints = Checkpoints(self.folder / "checkpoints", writes=self.team.leads, warn=self.warn)
         begun = None
         if earlier is not None:
             begun = earlier.training(self.recipe, self.files, checkpoints, identity, self.team, self.warn)
             if begun is None:
                 write_down()
-        section, seed, memory = self.recipe.train, self.recipe.seed, self.recipe.features.memory * 1e9
-        trainer = Trainer(upper, plan, found.reader, task, section, accelerator, seed, note, early=early, memory=memory)
+        config = TrainerConfig(self.recipe.train, self.recipe.seed, cache_bytes=self.recipe.features.memory * 1e9)
+        trainer = Trainer(model, found.reader, task, accelerator, config, early)
         metrics, tables = self._found_before(trainer, task, dataset, begun)
         so_far = {"metrics": metrics, "tables": {name: dataclasses.asdict(table) for name, table in tables.items()}}
         with self.clock.phase("training"), self.stopping.gently():
@@ -332,11 +333,11 @@ class _Run:
         selection = {"metric": task.selection.metric, "higher_is_better": task.selection.higher_is_better}
         metrics = {**scores, **metrics, "best_epoch": training.best_epoch, "selection": selection}
         with self.clock.phase("saving"):
-            merged = upper.merge()
+            merged = model.merge()
             kind, precision = kind_of_inputs(dataset), precision_of(accelerator)
             if self.team.leads:
                 shutil.rmtree(self.folder / "model", ignore_errors=True)  # of an earlier process, which wrote the same
-                save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
+                save(self.folder / "model", self.recipe, parts.task_state, backbone, model, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
         manifest = self._manifest(accelerator, dataset, {**about, "why_precision": passes.why}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
@@ -388,7 +389,7 @@ class _Run:
         self.files.write_json("manifest.json", manifest)
 
     def _found_before(
-        self, trainer: Trainer, task: Task, dataset: Dataset, begun: Begun | None
+        self, trainer: Trainer, task: Task, dataset: Dataset, begun: ResumePoint | None
     ) -> tuple[dict[str, Any], dict[str, Table]]:
         """Return the metrics and tables that stand before the first step: measured now, or by an earlier process."""
         if begun is not None:
@@ -401,7 +402,9 @@ class _Run:
             metrics = self._probed(trainer, task, dataset)
         if self.recipe.train.lr != "find":
             return metrics, {}
-        rates = trainer.find_lr(dataset.split("train"))
+        from tlcore.training.lr_finder import find_lr
+
+        rates = find_lr(trainer, dataset.split("train"))
         return {**metrics, "lr_find": rates.chosen}, {"lr_find": rates.table()}
 
     def _taught(
@@ -409,23 +412,25 @@ class _Run:
         trainer: Trainer,
         dataset: Dataset,
         checkpoints: Checkpoints,
-        begun: Begun | None,
+        begun: ResumePoint | None,
         so_far: Mapping[str, Any],
         taken_over: Callable[[], None],
-    ) -> Training:
+    ) -> TrainingResult:
+        from tlcore.training.head_solver import fit_head
+
         splits = dataset.split("train"), dataset.split("validation")
-        work = functools.partial(trainer.solve, *splits, checkpoints)
+        work = functools.partial(fit_head, trainer, *splits, checkpoints)
         if self.recipe.head.solver != "lbfgs":
             work = functools.partial(
                 trainer.train,
                 *splits,
                 checkpoints,
-                begun=begun,
-                taken_over=taken_over,
-                found=so_far,
-                stopping=self.stopping.asked,
+                resume_from=begun,
+                on_resumed=taken_over,
+                metadata=so_far,
+                stop_requested=self.stopping.asked,
             )
-        return self._with_trackers(lambda told: work(epoch_finished=told))
+        return self._with_trackers(lambda told: work(on_epoch_end=told))
 
     def _probed(self, trainer: Trainer, task: Task, dataset: Dataset) -> dict[str, Any]:
         """Measure the features before training: for the standardisation, and for the linear probe if it is wanted."""
@@ -433,17 +438,19 @@ class _Run:
 
         train = dataset.split("train")
         if not self.recipe.evaluate.probe:
-            trainer.fit_standardisation(train)
+            trainer.features.fit_scaler(train)
             return {}
-        places = sampled(len(train), trainer.bare.standardise.mean.numel(), self.recipe.seed)
-        features = trainer.fit_standardisation(train, places)
+        places = sampled(len(train), trainer.unwrapped.backbone.feature_dim, self.recipe.seed)
+        features = trainer.features.fit_scaler(train, places)
         goal = encoded(task, [train[place].label for place in places])
         others = {split: dataset.split(split) for split in ("validation", "test")}
         targets = {split: encoded(task, [example.label for example in found]) for split, found in others.items()}
-        parts = {split: trainer.standardised(found) for split, found in others.items()}
+        parts = {split: trainer.features.standardized(found) for split, found in others.items()}
         return {"probe": linear_probe(task, features, goal, parts, targets)}
 
-    def _with_trackers(self, train: Callable[[Callable[[int, Mapping[str, Any]], None]], Training]) -> Training:
+    def _with_trackers(
+        self, train: Callable[[Callable[[int, Mapping[str, Any]], None]], TrainingResult]
+    ) -> TrainingResult:
         from tlcore.training.tracking import Trackers
 
         trackers = Trackers(
@@ -480,9 +487,9 @@ class _Run:
 
     def _early_reading(
         self, passes: FirstPasses, accelerator: Accelerator, dataset: Dataset, plan: Plan, found: FirstPass
-    ) -> EarlyReading | None:
+    ) -> EarlyReader | None:
         """Compute where the first epochs read, if a schedule holds stages back in them; add it to what was found."""
-        from tlcore.training.loop import EarlyReading
+        from tlcore.training.data import EarlyReader
 
         at = early_line_of(self.recipe, passes.stages, plan)
         if at is None:
@@ -497,7 +504,7 @@ class _Run:
         first = passes.at(at.line, accelerator, examples, epochs=at.until, below=below)
         found.computed, found.reused = found.computed + first.computed, found.reused + first.reused
         found.stored_bytes += first.stored_bytes
-        return EarlyReading(at, first.reader)
+        return EarlyReader(at, first.reader)
 
     def _epoch_finished(self, epoch: int, record: Mapping[str, Any]) -> None:
         self.files.append("history.jsonl", record)
