@@ -37,8 +37,8 @@ def _trained(folder: Path) -> tuple[float, float]:
     from tlcore.recipe import TrainSection
     from tlcore.training.checkpoints import Checkpoints
     from tlcore.training.device import accelerator_for
-    from tlcore.training.loop import Trainer
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
+    from tlcore.training.trainer import Trainer, TrainerConfig
 
     class Anything:
         feature_dim = WIDTH
@@ -60,11 +60,12 @@ def _trained(folder: Path) -> tuple[float, float]:
     task = Classification()
     task.fit([example.label for example in train])
     plan = Plan(freeze_line=1, head=nn.Linear(WIDTH, CLASSES))
-    upper = Upper(Anything(), plan)  # type: ignore[arg-type]
+    model = TrainableModel(Anything(), plan)  # type: ignore[arg-type]
     reader = CachedReader(cache, examples, FeatureKeys(digests))
     section = dataclasses.replace(TrainSection(), epochs=25, batch_size=32)
-    trainer = Trainer(upper, plan, reader, task, section, accelerator_for("cpu", "fp32"), seed=1, memory=1e9)
-    trainer.fit_standardisation(train)
+    config = TrainerConfig(section, seed=1, cache_bytes=1e9)
+    trainer = Trainer(model, reader, task, accelerator_for("cpu", "fp32"), config)
+    trainer.features.fit_scaler(train)
     wall, cpu = time.perf_counter(), time.process_time()
     trainer.train(train, validation, Checkpoints(folder / "kept"), lambda *told: None)
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.support import OUTSIDE
 from tlcore.cli import app
-from tlcore.training.model import Standardise, Upper
+from tlcore.training.model import FeatureScaler, TrainableModel
 
 RECIPE = """
 task: vector-classification
@@ -143,7 +143,7 @@ def test_an_interrupt_ends_with_130_and_no_traceback(site, tmp_path):
 
 
 def test_a_value_that_is_not_finite_ends_the_run_with_the_step_the_example_and_the_module(tl, tmp_path, monkeypatch):
-    forward, bad = Standardise.forward, []
+    forward, bad = FeatureScaler.forward, []
 
     def overflowing(self, features):
         found = forward(self, features)
@@ -152,7 +152,7 @@ def test_a_value_that_is_not_finite_ends_the_run_with_the_step_the_example_and_t
             found[2] *= torch.inf
         return found
 
-    monkeypatch.setattr(Standardise, "forward", overflowing)
+    monkeypatch.setattr(FeatureScaler, "forward", overflowing)
     done = tl(
         "run", "vectors.yaml", "--out", "here", "--set", "adapter={name: fine-tuning, layers: all}",
         "--set", "train.checkpoint_steps=2",
@@ -181,21 +181,21 @@ def test_weights_that_overflow_in_a_step_are_never_written(tl, tmp_path):
 def test_where_memory_ends_it_is_explained_and_the_flag_keeps_the_step(tl, tmp_path, monkeypatch):
     whole = ["--set", "adapter={name: fine-tuning, layers: all}", "--set", "train.precision=fp32"]
     assert tl("run", "vectors.yaml", "--out", "whole", *whole).exit_code == 0
-    forward = Upper.forward
+    forward = TrainableModel.forward
 
     def small(self, state):
         if self.training and len(next(iter(state.values()))) > 9:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return forward(self, state)
 
-    monkeypatch.setattr(Upper, "forward", small)
+    monkeypatch.setattr(TrainableModel, "forward", small)
     refused = tl("run", "vectors.yaml", "--out", "refused", *whole)
     assert refused.exit_code == 5
     assert "Tried to allocate 2.00 GiB" in refused.stderr
     assert "--fit-memory" in refused.stderr
     done = tl("run", "vectors.yaml", "--out", "parts", "--fit-memory", *whole)
     assert done.exit_code == 0, done.stderr
-    assert "now taken in parts of" in done.stderr
+    assert "now runs in microbatches of" in done.stderr
     losses = [
         [json.loads(line)["train"]["loss"] for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
         for name in ("whole", "parts")

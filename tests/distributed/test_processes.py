@@ -207,15 +207,15 @@ FAULTY = """
 import os, time
 
 if os.environ.get("RANK") == "1":
-    from tlcore.training.step import Stepper
-    take = Stepper.take
+    from tlcore.training.step import TrainStep
+    take = TrainStep.step
 
-    def faulty(self, ids, loss_of, step, *drawing):
-        if step == 12:
+    def faulty(self, ids, compute_loss, number, *randomness):
+        if number == 12:
             FAULT
-        return take(self, ids, loss_of, step, *drawing)
+        return take(self, ids, compute_loss, number, *randomness)
 
-    Stepper.take = faulty
+    TrainStep.step = faulty
 """
 
 

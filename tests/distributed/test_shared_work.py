@@ -29,8 +29,8 @@ from tlcore import Classification, Example, Plan
 from tlcore.features.readers import InputReader
 from tlcore.recipe import TrainSection
 from tlcore.training.device import accelerator_for
-from tlcore.training.loop import Trainer
-from tlcore.training.model import Upper
+from tlcore.training.model import TrainableModel
+from tlcore.training.trainer import Trainer, TrainerConfig
 
 class Doubled(nn.Module):
     def __init__(self):
@@ -68,10 +68,10 @@ for count in json.loads(sys.argv[3]):
         plan = Plan(freeze_line=0, head=head)
         reader = InputReader(backbone, {example.id: example for example in examples})
         section = dataclasses.replace(TrainSection(), batch_size=size)
-        trainer = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator, seed=3)
-        metrics = trainer.scores(examples)
-        batches = trainer._batches([example.id for example in examples], None, "order", 0)
-        shares = [[id_ for part in trainer._stepper.parts(batch) for id_ in part] for batch in batches]
+        trainer = Trainer(TrainableModel(backbone, plan), reader, task, accelerator, TrainerConfig(section, seed=3))
+        metrics = trainer.evaluator.metrics(examples)
+        batches = trainer.data_of(examples).batches(0)
+        shares = [[id_ for part in trainer.train_step.microbatches(batch) for id_ in part] for batch in batches]
         found.append({
             "count": count, "size": size, "metrics": metrics, "scored": backbone.seen, "batches": batches,
             "shares": shares,

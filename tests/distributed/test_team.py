@@ -1,5 +1,6 @@
 """What processes share is each example once, in its order, with the gradients and the weights of one process."""
 
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +11,10 @@ from torch import nn
 from tlcore import NumericError
 from tlcore.distributed.team import Team
 from tlcore.errors import TLError
+from tlcore.recipe import TrainSection
+from tlcore.training.data import in_batches
 from tlcore.training.device import accelerator_for
-from tlcore.training.inference import in_batches
-from tlcore.training.step import Stepper
+from tlcore.training.step import TrainStep
 
 
 class Table:
@@ -112,14 +114,13 @@ class Net:
             parameter.data = torch.randn(parameter.shape, generator=torch_state, dtype=torch.float64)
         accelerator = ACCELERATOR
         optimizer = torch.optim.SGD([{"params": list(self.layers.parameters()), "part": "head"}], lr=0.1)
-        self.stepper = Stepper(
-            accelerator, accelerator.prepare_optimizer(optimizer), part=part, clip=clip, fit_memory=False,
-            note=lambda text: None, team=team,
-        )  # fmt: skip
+        section = dataclasses.replace(TrainSection(), batch_size=part, clip=clip)
+        team = team or Team(accelerator)
+        self.train_step = TrainStep(accelerator, accelerator.prepare_optimizer(optimizer), section, {}, team)
 
     def step(self, count):
         ids = [str(n) for n in range(count)]
-        return self.stepper.take(ids, self.loss, 0)
+        return self.train_step.step(ids, self.loss, 0)
 
     def loss(self, ids):
         rows = torch.stack([ROWS[int(id_)] for id_ in ids])

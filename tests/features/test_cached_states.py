@@ -16,7 +16,7 @@ from tlcore.features.cache import CacheConfig
 from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.training.device import accelerator_for
-from tlcore.training.model import Upper
+from tlcore.training.model import TrainableModel
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2}
 # Gradients in bf16 differ by a few percent whenever batch shapes do: a maximum or a zero changes its place.
@@ -73,14 +73,14 @@ def test_outputs_and_gradients_are_those_of_the_whole_network(tmp_path, family, 
     stored, unstored = (reader.batch(ids) for reader in readers)
     assert all(torch.equal(values, unstored[name]) for name, values in stored.items())
     torch.manual_seed(0)
-    upper = Upper(backbone, Plan(freeze_line=line, head=nn.Linear(backbone.feature_dim, 3)))
+    model = TrainableModel(backbone, Plan(freeze_line=line, head=nn.Linear(backbone.feature_dim, 3)))
     whole = backbone.prepare(examples, None)
     with torch.no_grad(), accelerator.autocast():
         for stage in list(backbone.stages.values())[:line]:
             whole = stage(whole)
         if line == len(backbone.stages):
             whole = {"features": backbone.pool(whole).float()}
-    (ours, gradients), (expected, others) = (_worked(upper, state, accelerator) for state in (stored, whole))
+    (ours, gradients), (expected, others) = (_worked(model, state, accelerator) for state in (stored, whole))
     assert (ours - expected).abs().max() <= TOLERANCES[precision] * expected.abs().max()
     assert (gradients - others).norm() <= OF_GRADIENTS[precision] * others.norm()
 
@@ -111,10 +111,10 @@ def test_from_the_states_at_a_lower_line_come_the_same_bits(tmp_path, family, lo
         assert torch.equal(values, stepped.batch(ids)[name])
 
 
-def _worked(upper, state, accelerator):
+def _worked(model, state, accelerator):
     """Return the outputs, and the gradients of everything that is trained as one vector."""
-    upper.eval().zero_grad()
+    model.eval().zero_grad()
     with accelerator.autocast():
-        outputs = upper(state)
+        outputs = model(state)
     outputs.square().mean().backward()
-    return outputs.detach(), torch.cat([p.grad.reshape(-1) for p in upper.parameters() if p.grad is not None])
+    return outputs.detach(), torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])

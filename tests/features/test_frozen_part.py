@@ -23,8 +23,8 @@ from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.recipe import TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
-from tlcore.training.loop import Trainer
-from tlcore.training.model import Upper
+from tlcore.training.model import TrainableModel
+from tlcore.training.trainer import Trainer, TrainerConfig
 
 ADAPTERS = {
     "features": ("feature-extraction", FeatureExtractionOptions(dropout=0.3)),
@@ -66,11 +66,11 @@ def digest(tensors):
     return total.hexdigest()
 
 
-def frozen(backbone, upper):
+def frozen(backbone, model):
     """Return all tensors below the line, and those above it that are not trained."""
-    below = list(backbone.stages.items())[: upper.line]
+    below = list(backbone.stages.items())[: model.freeze_line]
     found = {f"{name}/{key}": value for name, stage in below for key, value in stage.state_dict().items()}
-    for name, module in upper.stages.named_modules():
+    for name, module in model.stages.named_modules():
         own = {key: value for key, value in module.named_parameters(recurse=False) if not value.requires_grad}
         if isinstance(module, _BatchNorm) and own:
             own |= dict(module.named_buffers(recurse=False))
@@ -94,26 +94,26 @@ def test_no_parameter_and_no_buffer_of_what_is_frozen_changes(tmp_path, network,
     accelerator = accelerator_for("cpu", "fp32")
     for stage in backbone.stages.values():
         stage.train()
-    upper = Upper(backbone, plan)
-    before, head = digest(frozen(backbone, upper)), digest(dict(plan.head.state_dict()))
-    at_first = {key: digest({key: value}) for key, value in upper.stages.state_dict().items()}
+    model = TrainableModel(backbone, plan)
+    before, head = digest(frozen(backbone, model)), digest(dict(plan.head.state_dict()))
+    at_first = {key: digest({key: value}) for key, value in model.stages.state_dict().items()}
     namespace = namespace_of(backbone, plan.freeze_line, name="it", weights="w", precision="fp32", libraries={})
     keys = FeatureKeys({example.id: content_digest(example.input) for example in examples})
     config = CacheConfig(tmp_path / "states", namespace, mode)
     reader = precompute(PrecomputeJob(backbone, plan.freeze_line, examples, accelerator, config, keys)).reader
     section = dataclasses.replace(TrainSection(), epochs=3, batch_size=4, lr=0.01)
-    one = Trainer(upper, plan, reader, task, section, accelerator, seed=5)
-    one.fit_standardisation(examples)
+    one = Trainer(model, reader, task, accelerator, TrainerConfig(section, seed=5))
+    one.features.fit_scaler(examples)
 
     trained = set()
 
     def somebody_calls_train(epoch, record):
-        trained.update(k for k, value in upper.stages.state_dict().items() if digest({k: value}) != at_first[k])
+        trained.update(k for k, value in model.stages.state_dict().items() if digest({k: value}) != at_first[k])
         for stage in backbone.stages.values():
             stage.train()
-        upper.train()
+        model.train()
 
     one.train(examples, examples, Checkpoints(tmp_path / "checkpoints"), somebody_calls_train)
-    assert digest(frozen(backbone, upper)) == before
+    assert digest(frozen(backbone, model)) == before
     assert digest(dict(plan.head.state_dict())) != head
-    assert bool(trained) == bool(upper.stages)
+    assert bool(trained) == bool(model.stages)

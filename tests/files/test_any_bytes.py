@@ -62,7 +62,7 @@ def read_checkpoint(path):
     step = path.parent / "kept" / "step-000000001"
     step.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, step / "manifest.json")
-    Checkpoints(step.parent).look()
+    Checkpoints(step.parent).find_newest()
 
 
 def read_run(path):

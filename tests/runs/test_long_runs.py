@@ -52,14 +52,14 @@ if kind == "runs":
         if n in (count // 5, count - 1):
             seen.append(held())
 else:
-    from tlcore.training.loop import Trainer
-    judged, epochs = Trainer._judged, []
+    from tlcore.training.evaluator import Evaluator
+    evaluate, epochs = Evaluator.evaluate_epoch, []
     def counted(self, *given):
         epochs.append(1)
         if len(epochs) in (count // 5, count - 1):
             seen.append(held())
-        return judged(self, *given)
-    Trainer._judged = counted
+        return evaluate(self, *given)
+    Evaluator.evaluate_epoch = counted
     tlcore.run(place / "recipe.json", out=place / "run", overrides=[f"train.epochs={count}"], **quiet)
 print(json.dumps(seen), file=sys.__stdout__)
 """

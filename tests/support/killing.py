@@ -163,7 +163,7 @@ def _run(place: Path, out: Path, rank: int) -> int:
     import torch
 
     import tlcore
-    from tlcore.training.step import Stepper
+    from tlcore.training.step import TrainStep
 
     torch.set_num_threads(1)
     os.environ["TL_CACHE"] = str(out.with_name(f"{out.name}-cache"))
@@ -171,14 +171,14 @@ def _run(place: Path, out: Path, rank: int) -> int:
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
     losses = out.with_name(f"{out.name}-losses-{rank}.txt").open("a", buffering=1)
-    take = Stepper.take
+    step = TrainStep.step
 
-    def recorded(self, ids, loss_of, step, *drawing):
-        loss = take(self, ids, loss_of, step, *drawing)
-        losses.write(f"{step} {float(loss).hex()} {','.join(ids)}\n")
+    def recorded(self, ids, compute_loss, number, *randomness):
+        loss = step(self, ids, compute_loss, number, *randomness)
+        losses.write(f"{number} {float(loss).hex()} {','.join(ids)}\n")
         return loss
 
-    Stepper.take = recorded
+    TrainStep.step = recorded
     try:
         if (out / "recipe.yaml").is_file():
             tlcore.resume(out)

@@ -7,7 +7,7 @@ from torch import nn
 from tl_adapters import LoRAOptions
 from tl_adapters.lora import LoRA
 from tlcore import UsageError
-from tlcore.training.model import Upper
+from tlcore.training.model import TrainableModel
 
 pytest.importorskip("peft")
 
@@ -35,16 +35,16 @@ class Small:
         return state["hidden"].mean(dim=(2, 3))
 
 
-def moved(upper):
+def moved(model):
     """Train a few steps on noise, so that the matrices are no longer zero."""
-    optimizer = torch.optim.SGD([p for p in upper.parameters() if p.requires_grad], lr=0.1)
-    nn.init.normal_(upper.head.weight)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    nn.init.normal_(model.head.weight)
     for epoch in range(3):
-        upper.enter_epoch(epoch)
+        model.begin_epoch(epoch)
         optimizer.zero_grad()
-        upper(INPUT).square().sum().backward()
+        model(INPUT).square().sum().backward()
         optimizer.step()
-    return upper.eval()
+    return model.eval()
 
 
 INPUT = {"hidden": torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(1))}
@@ -53,7 +53,7 @@ INPUT = {"hidden": torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_se
 def adapted(**options):
     backbone = Small()
     plan = LoRA(LoRAOptions(rank=2, **options)).plan(backbone, 2)
-    return backbone, plan, Upper(backbone, plan)
+    return backbone, plan, TrainableModel(backbone, plan)
 
 
 def test_the_line_is_below_the_lowest_stage_with_matrices():
@@ -63,36 +63,36 @@ def test_the_line_is_below_the_lowest_stage_with_matrices():
 
 
 def test_only_matrices_and_head_are_trained_and_statistics_stay():
-    _backbone, _, upper = adapted()
-    trained = {name for name, parameter in upper.named_parameters() if parameter.requires_grad}
+    _backbone, _, model = adapted()
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or name.startswith("head") for name in trained)
-    before = {name: value.clone() for name, value in upper.state_dict().items()}
-    moved(upper)
-    changed = {name for name, value in upper.state_dict().items() if not torch.equal(value, before[name])}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    moved(model)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all("lora_" in name or name.startswith("head") for name in changed)
 
 
 def test_before_training_the_network_says_what_it_said():
-    _backbone, _, upper = adapted()
+    _backbone, _, model = adapted()
     expected = Small()
     state = INPUT
     for stage in list(expected.stages.values())[1:]:
         state = stage.eval()(state)
-    assert torch.allclose(upper.eval().features(INPUT), expected.pool(state), atol=1e-6)
+    assert torch.allclose(model.eval().features(INPUT), expected.pool(state), atol=1e-6)
 
 
 def test_folded_in_the_model_says_the_same_and_has_its_plain_names():
-    _backbone, _plan, upper = adapted()
-    moved(upper)
+    _backbone, _plan, model = adapted()
+    moved(model)
     with torch.no_grad():
-        expected = upper(INPUT)
-        assert upper.merge() == ["two", "three"]
-        assert torch.allclose(upper.eval()(INPUT), expected, atol=1e-5, rtol=1e-5)
+        expected = model(INPUT)
+        assert model.merge() == ["two", "three"]
+        assert torch.allclose(model.eval()(INPUT), expected, atol=1e-5, rtol=1e-5)
     plain = {name for name, _ in Stage("conv").named_parameters()}
-    assert {name for name, _ in upper.parts()["three"].named_parameters()} == plain
-    again = Upper(Small(), LoRA(LoRAOptions(rank=2)).plan(Small(), 2), merged=["two", "three"])
-    again.load_state_dict(upper.state_dict())
+    assert {name for name, _ in model.parts()["three"].named_parameters()} == plain
+    again = TrainableModel(Small(), LoRA(LoRAOptions(rank=2)).plan(Small(), 2), merged=["two", "three"])
+    again.load_state_dict(model.state_dict())
     with torch.no_grad():
         assert torch.allclose(again.eval()(INPUT), expected, atol=1e-5, rtol=1e-5)
 

@@ -25,15 +25,15 @@ from pathlib import Path
 import torch
 import safetensors.torch
 from tlcore.errors import ResourceError, WeightsError
-from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
+from tlcore.training.checkpoints import Checkpoints, Reference
 
 def save(folder, step):
     checkpoints = Checkpoints(folder)
     try:
-        checkpoints.look()
+        checkpoints.find_newest()
     except (WeightsError, OSError):
         return 4
-    best = "model" if checkpoints.newest is None else AS_BEFORE
+    best = Reference.MODEL if checkpoints.newest is None else Reference.UNCHANGED
     parts = {"model": {"weight": torch.full((1000,), float(step))}, "best": best}
     try:
         checkpoints.save({"step": step, "epoch": step}, parts)
@@ -72,7 +72,7 @@ for call in calls:
             folder = root / f"{call}-{fault}-{number}"
             assert save(folder, 1) == 0
             code = traced(folder, f"{call}:{fault}:when={number}")
-            found = Checkpoints(folder).look()
+            found = Checkpoints(folder).find_newest()
             told = {"call": call, "fault": fault, "number": number, "code": code, "step": found and found.step}
             if found:
                 values = {part: sorted(set(found.tensors(part)["weight"].tolist())) for part in ("model", "best")}

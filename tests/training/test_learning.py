@@ -21,8 +21,8 @@ from tlcore.plugins.registry import Registry
 from tlcore.recipe import TrainSection
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
-from tlcore.training.loop import Trainer
-from tlcore.training.model import Upper
+from tlcore.training.model import TrainableModel
+from tlcore.training.trainer import Trainer, TrainerConfig
 
 REGISTRY = Registry(PluginHost(environ={"TL_PLUGINS": ""}))
 BACKBONES = [offer.name for offer in REGISTRY.offers("backbone")]
@@ -53,14 +53,14 @@ def trainer(folder, backbone, adapter, options, examples, lr=1e-3):
     config = CacheConfig(folder / "states", namespace, "always")
     reader = precompute(PrecomputeJob(backbone, plan.freeze_line, examples, accelerator, config, keys)).reader
     section = dataclasses.replace(TrainSection(), epochs=STEPS * BATCH // EXAMPLES, batch_size=BATCH, lr=lr)
-    one = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator, seed=5)
-    one.fit_standardisation(examples)
+    one = Trainer(TrainableModel(backbone, plan), reader, task, accelerator, TrainerConfig(section, seed=5))
+    one.features.fit_scaler(examples)
     return one
 
 
 def knows_nothing(one, examples):
     """Whether its loss is that of a guess among all classes."""
-    return abs(one.scores(examples)["loss"] / math.log(one.task.outputs) - 1) <= 0.2
+    return abs(one.evaluator.metrics(examples)["loss"] / math.log(one.task.outputs) - 1) <= 0.2
 
 
 @pytest.mark.parametrize(

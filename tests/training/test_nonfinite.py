@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tlcore.training.nonfinite import watched, weight_not_finite
+from tlcore.training.nonfinite import nonfinite_weight, trace
 
 
 class Residual(nn.Module):
@@ -29,18 +29,18 @@ class Overflows(nn.Module):
 
 
 def looked(stage, rows):
-    with watched({"stage": stage}) as watch:
+    with trace({"stage": stage}) as tracer:
         loss = stage({"hidden": rows})["hidden"].sum()
         loss.backward()
-    return watch
+    return tracer
 
 
 def test_a_mask_of_infinities_is_no_fault_and_what_is_finite_is_not_named():
     torch.manual_seed(0)
     stage = Residual()
-    assert weight_not_finite({"stage": stage}) is None
-    watch = looked(stage, torch.randn(6, 4))
-    assert watch.forward is watch.backward is None
+    assert nonfinite_weight({"stage": stage}) is None
+    tracer = looked(stage, torch.randn(6, 4))
+    assert tracer.forward is tracer.backward is None
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in stage.modules())
 
 
@@ -52,14 +52,14 @@ def test_the_innermost_module_whose_output_overflows_is_named_with_its_rows():
     stage.first.bias.data.zero_()
     rows[4] = 1.0
     found = looked(stage, rows).forward
-    assert (found.what, found.bad, found.rows) == ("the output of stage.act", (4,), 6)
+    assert (found.what, found.rows, found.count) == ("the output of stage.act", (4,), 6)
 
 
 def test_an_input_that_is_not_finite_is_named_by_who_takes_it():
     rows = torch.zeros(6, 4)
     rows[2, 1] = float("nan")
     found = looked(Residual(), rows).forward
-    assert (found.what, found.bad) == ("the input of stage.first", (2,))
+    assert (found.what, found.rows) == ("the input of stage.first", (2,))
 
 
 def test_a_gradient_that_a_function_between_modules_spoils_is_named_by_its_neighbour():
@@ -67,12 +67,12 @@ def test_a_gradient_that_a_function_between_modules_spoils_is_named_by_its_neigh
     stage = Residual(between=lambda values: (values - values.detach().amin(dim=0)).sqrt())
     found = looked(stage, torch.randn(6, 4)).backward
     assert found.what == "the gradient that comes back to the output of stage.second"
-    assert 1 <= len(found.bad) <= 4
+    assert 1 <= len(found.rows) <= 4
 
 
 def test_a_weight_and_a_statistic_that_are_not_finite_are_named():
     stage = Residual()
     stage.norm.running_var[0] = float("inf")
-    assert weight_not_finite({"stage": stage}) == "stage.norm.running_var"
+    assert nonfinite_weight({"stage": stage}) == "stage.norm.running_var"
     stage.second.weight.data[0, 0] = float("-inf")
-    assert weight_not_finite({"stage": stage}) == "stage.second.weight"
+    assert nonfinite_weight({"stage": stage}) == "stage.second.weight"

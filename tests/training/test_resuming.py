@@ -13,13 +13,14 @@ from tlcore import Classification, Example, Phase, Plan, UsageError
 from tlcore.errors import Interrupted
 from tlcore.features.readers import InputReader
 from tlcore.recipe import SGD, Adam, AdamW, Choice, Constant, OneCycle, Plateau, RMSprop, TrainSection
-from tlcore.training import progress as course
+from tlcore.training import progress
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
-from tlcore.training.loop import Trainer
-from tlcore.training.model import Upper
+from tlcore.training.evaluator import Evaluator
+from tlcore.training.model import TrainableModel
 from tlcore.training.schedules import Schedule
-from tlcore.training.state import Begun, Standing
+from tlcore.training.state import ResumePoint, TrainerState
+from tlcore.training.trainer import Trainer, TrainerConfig
 
 
 class Dense(nn.Module):
@@ -65,15 +66,16 @@ def trainer(losses, schedule=(), **changes):
     nn.init.zeros_(plan.head.bias)
     section = dataclasses.replace(TrainSection(), **{"epochs": 3, "batch_size": 8, **changes})
     reader = InputReader(backbone, {example.id: example for example in [*TRAIN, *VALIDATION]})
-    one = Trainer(Upper(backbone, plan), plan, reader, task, section, accelerator_for("cpu", "fp32"), seed=5)
-    step = one._step
+    config = TrainerConfig(section, seed=5)
+    one = Trainer(TrainableModel(backbone, plan), reader, task, accelerator_for("cpu", "fp32"), config)
+    step = one.step
 
-    def recorded(ids, targets, epoch, number):
-        loss = step(ids, targets, epoch, number)
+    def recorded(ids, epoch, number):
+        loss = step(ids, epoch, number)
         losses.append((number, tuple(ids), loss))
         return loss
 
-    one._step = recorded
+    one.step = recorded
     return one
 
 
@@ -81,13 +83,13 @@ def go(folder, losses, history, *, stop_after=math.inf, **settings):
     """Train from where the folder stands until so many more steps are taken; return the result, None if stopped."""
     one = trainer(losses, **settings)
     checkpoints = Checkpoints(folder)
-    newest = checkpoints.look()
+    newest = checkpoints.find_newest()
     begun = None
     if newest is None:
-        one.fit_standardisation(TRAIN)
+        one.features.fit_scaler(TRAIN)
     else:
         del history[newest.position["epoch"] :]
-        begun = Begun(newest, history)
+        begun = ResumePoint(newest, history)
     already = len(losses)
     try:
         result = one.train(
@@ -95,12 +97,12 @@ def go(folder, losses, history, *, stop_after=math.inf, **settings):
             VALIDATION,
             checkpoints,
             lambda epoch, record: history.append(record),
-            begun=begun,
-            stopping=lambda: len(losses) - already >= stop_after,
+            resume_from=begun,
+            stop_requested=lambda: len(losses) - already >= stop_after,
         )
     except Interrupted:
         return None
-    return result, {name: value.clone() for name, value in one.bare.state_dict().items()}
+    return result, {name: value.clone() for name, value in one.unwrapped.state_dict().items()}
 
 
 SETTINGS = [
@@ -146,7 +148,7 @@ def test_a_chain_of_restarts_after_each_step(tmp_path):
 
 def test_within_an_epoch_of_other_data_nothing_can_go_on(tmp_path):
     assert go(tmp_path, [], [], stop_after=1) is None
-    with pytest.raises(UsageError, match="stands in an epoch of 3 steps, which now has 5"):
+    with pytest.raises(UsageError, match="is in an epoch of 3 steps, which now has 5"):
         go(tmp_path, [], [], batch_size=4)
 
 
@@ -166,10 +168,10 @@ def test_checkpoints_come_by_step_and_by_minute(tmp_path, monkeypatch):
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9}])
 def test_where_writing_takes_long_the_best_weights_wait_in_memory(tmp_path, monkeypatch, settings):
     best = itertools.cycle([True, False])  # of three epochs the second is the best
-    monkeypatch.setattr(Trainer, "_improves", lambda *scores: next(best))
+    monkeypatch.setattr(Evaluator, "is_better", lambda *scores: next(best))
     expected, weights = go(tmp_path / "whole", [], [], **settings)
     saved, save = [], Checkpoints.save
-    monkeypatch.setattr(course, "REST", 1e9)
+    monkeypatch.setattr(progress, "PAUSE", 1e9)
     monkeypatch.setattr(
         Checkpoints, "save", lambda self, *given: (saved.append(given[0]["epoch"]), save(self, *given))[1]
     )
@@ -183,15 +185,15 @@ def test_in_other_batches_each_epoch_still_leaves_a_checkpoint(tmp_path):
     history = []
     assert go(tmp_path, [], history, stop_after=6) is None  # at the end of the second epoch
     go(tmp_path, [], history, batch_size=16)  # an epoch now has 2 steps, so that 3 of them have 6 too
-    newest = Checkpoints(tmp_path).look()
+    newest = Checkpoints(tmp_path).find_newest()
     assert (newest.position["epoch"], newest.step) == (3, 8)
 
 
 def test_more_processes_go_on_with_the_statistics_of_the_model(tmp_path):
     assert go(tmp_path, [], [], stop_after=4) is None
-    checkpoint, one = Checkpoints(tmp_path).look(), trainer([])
+    checkpoint, one = Checkpoints(tmp_path).find_newest(), trainer([])
     schedule = Schedule("constant", Constant(), steps_per_epoch=3, epochs=3)
     team = SimpleNamespace(size=2, rank=1)
-    Standing(one.bare, one.optimizer.optimizer, schedule, None, one.accelerator, team).restore(checkpoint)
+    TrainerState(one.unwrapped, one.optimizer.optimizer, schedule, None, None, team).load(checkpoint)
     weights = checkpoint.tensors("model")
-    assert all(torch.equal(value, weights[name]) for name, value in one.bare.state_dict().items())
+    assert all(torch.equal(value, weights[name]) for name, value in one.unwrapped.state_dict().items())

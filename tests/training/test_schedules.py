@@ -58,7 +58,7 @@ def test_a_plateau_falls_after_its_patience_and_not_below_its_floor():
     plateau = schedule("plateau", Plateau(patience=2, gamma=0.1, floor=0.05))
     seen = []
     for improved in (True, False, True, False, False, False, False):
-        plateau.epoch_ended(improved=improved)
+        plateau.on_epoch_end(improved=improved)
         seen.append(plateau.factor(0))
     assert seen == [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.05]
 
@@ -68,7 +68,7 @@ def test_every_factor_is_between_zero_and_one(name, steps, epochs, warmup, histo
     options = SCHEDULERS[name]() if name == "one-cycle" else SCHEDULERS[name](warmup_steps=warmup)
     one = schedule(name, options, steps, epochs)
     for improved in history:
-        one.epoch_ended(improved=improved)
+        one.on_epoch_end(improved=improved)
     assert all(0 <= one.factor(step) <= 1 for step in range(steps * epochs))
 
 

@@ -1,5 +1,7 @@
 """A step is the same however it is cut into parts, and nothing non-finite gets past it."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,8 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tlcore import NumericError
+from tlcore.distributed.team import Team
+from tlcore.notes import noted
+from tlcore.recipe import TrainSection
+from tlcore.training.data import training_batches
 from tlcore.training.device import accelerator_for
-from tlcore.training.step import Stepper, training_batches
+from tlcore.training.step import TrainStep
 
 torch.manual_seed(0)
 INPUTS = {str(n): torch.randn(3) for n in range(32)}
@@ -24,13 +30,10 @@ class Machine:
         accelerator = accelerator_for("cpu", "fp32")
         accelerator.scaler = scaler
         optimizer = torch.optim.SGD([{"params": list(self.layer.parameters()), "part": "head"}], lr=0.1)
-        self.notes = []
         self.room = room
         self.parts = []
-        self.stepper = Stepper(
-            accelerator, accelerator.prepare(optimizer), part=part, clip=clip, fit_memory=fit_memory,
-            note=self.notes.append,
-        )  # fmt: skip
+        section = dataclasses.replace(TrainSection(), batch_size=part, clip=clip, fit_memory=fit_memory)
+        self.train_step = TrainStep(accelerator, accelerator.prepare(optimizer), section, {}, Team(accelerator))
 
     def loss(self, ids):
         if len(ids) > self.room:
@@ -40,7 +43,7 @@ class Machine:
         return (out - torch.stack([GOALS[id_] for id_ in ids])).square().mean()
 
     def step(self, ids=tuple(INPUTS)):
-        return self.stepper.take(list(ids), self.loss, 0)
+        return self.train_step.step(list(ids), self.loss, 0)
 
     @property
     def weights(self):
@@ -60,8 +63,8 @@ def test_steps_that_the_scaler_of_fp16_leaves_out_are_counted():
     machine = Machine(32, scaler=torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-100))
     before, seen = machine.weights, []
     for number in range(2):
-        machine.stepper.take(list(INPUTS), lambda ids: 1000 * machine.loss(ids), number)
-        seen.append((bool(torch.equal(machine.weights, before)), machine.stepper.skipped))
+        machine.train_step.step(list(INPUTS), lambda ids: 1000 * machine.loss(ids), number)
+        seen.append((bool(torch.equal(machine.weights, before)), machine.train_step.skipped))
     assert seen == [(True, 1), (False, 1)]
 
 
@@ -73,13 +76,15 @@ def test_clipping_bounds_how_far_the_weights_move():
 
 
 def test_where_memory_ends_the_step_stays_the_same_and_it_is_said():
-    whole, small = Machine(32), Machine(32, room=8, fit_memory=True)
-    assert small.step() == pytest.approx(whole.step(), rel=1e-6)
+    whole, small, notes = Machine(32), Machine(32, room=8, fit_memory=True), []
+    with noted(notes):
+        assert small.step() == pytest.approx(whole.step(), rel=1e-6)
     assert torch.allclose(small.weights, whole.weights, rtol=1e-5, atol=1e-7)
     assert small.parts == [8, 8, 8, 8]
-    assert "parts of 8" in small.notes[-1]
-    small.step()
-    assert len(small.notes) == 2, "a part that fitted once is not looked for again"
+    assert "microbatches of 8" in notes[-1]
+    with noted(notes):
+        small.step()
+    assert len(notes) == 2, "a part that fitted once is not looked for again"
 
 
 def test_without_leave_a_step_is_never_made_smaller():
@@ -91,7 +96,7 @@ def test_without_leave_a_step_is_never_made_smaller():
 
 
 def test_one_example_that_does_not_fit_is_an_error():
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError), noted([]):
         Machine(32, room=0, fit_memory=True).step()
 
 

@@ -24,10 +24,11 @@ Item = TypeVar("Item")
 class Team:
     """What the processes of an Accelerator do together; of one process nothing is asked."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, *, shared: bool = True) -> None:
+        """Without ``shared`` each process is a team by itself."""
         self._accelerator = accelerator
-        self.size = accelerator.num_processes
-        self.rank = accelerator.process_index
+        self.size = accelerator.num_processes if shared else 1
+        self.rank = accelerator.process_index if shared else 0
 
     @property
     def leads(self) -> bool:

@@ -12,7 +12,7 @@ from tlcore.evaluation.bootstrap import intervals
 from tlcore.evaluation.predictions import prediction_columns, worst_mistakes, write_predictions
 from tlcore.plugins.validation import encoded, evaluated
 from tlcore.recipe import Recipe
-from tlcore.training.loop import Trainer
+from tlcore.training.trainer import Trainer
 
 __all__ = ["scored_splits"]
 
@@ -31,7 +31,7 @@ def scored_splits(
     for split in ("test", "validation"):
         examples = dataset.split(split)
         targets = encoded(task, [example.label for example in examples])
-        outputs = trainer.outputs(examples)
+        outputs = trainer.evaluator.outputs(examples)
         evaluation = evaluated(task, outputs, targets)
         metrics[split] = dict(evaluation.metrics)
         columns.append(prediction_columns(task, examples, outputs))

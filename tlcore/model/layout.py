@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tlcore.contracts import Backbone
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["ABOUT", "BACKBONE", "FORMAT", "PLUGIN_PARTS", "SELF_TEST", "TENSORS", "modules_of"]
 
@@ -21,8 +21,8 @@ PLUGIN_PARTS = ("task", "backbone", "adapter")
 """What a model is built from: each is something that a plugin offers, with its options."""
 
 
-def modules_of(backbone: Backbone, upper: Upper) -> dict[str, nn.Module]:
+def modules_of(backbone: Backbone, model: TrainableModel) -> dict[str, nn.Module]:
     """Return every module that is saved, by part: the stages, the standardization, the head."""
-    trained = upper.parts()
+    trained = model.parts()
     stages = {f"stages/{name}": trained.get(name, stage) for name, stage in backbone.stages.items()}
-    return {**stages, "standardise": upper.standardise, "head": upper.head}
+    return {**stages, "standardise": model.standardise, "head": model.head}

@@ -23,7 +23,7 @@ from tlcore.recipe import Choice, read_choice
 from tlcore.weights.loading import load_exactly, read_tensors
 
 if TYPE_CHECKING:
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["about", "load", "model_folder"]
 
@@ -70,16 +70,16 @@ def load(run: str | Path, *, registry: Registry | None = None, device: str = "au
     require_floors()
     folder = model_folder(Path(run))
     found = about(folder)
-    task, backbone, upper = _built(found, folder, registry or Registry(PluginHost()))
-    _load_tensors(folder / TENSORS, backbone, upper)
-    if head_digest(found["task_state"], upper.head) != found.get("head_digest"):
+    task, backbone, model = _built(found, folder, registry or Registry(PluginHost()))
+    _load_tensors(folder / TENSORS, backbone, model)
+    if head_digest(found["task_state"], model.head) != found.get("head_digest"):
         raise WeightsError(
             "self-test failed: the labels are not those that the head was trained with",
             where=str(folder / ABOUT),
             hint="copy the folder again from where it was made, or repeat the run",
         )
-    require_same_outputs(folder / SELF_TEST, found[SELF_TEST], backbone, upper)
-    return Model(task, backbone, upper, accelerator_for(device, _precision(found, device)))
+    require_same_outputs(folder / SELF_TEST, found[SELF_TEST], backbone, model)
+    return Model(task, backbone, model, accelerator_for(device, _precision(found, device)))
 
 
 def model_folder(run: Path) -> Path:
@@ -127,10 +127,10 @@ def _chosen(part: str, found: Mapping[str, Any], folder: Path, registry: Registr
         ) from error
 
 
-def _built(found: Mapping[str, Any], folder: Path, registry: Registry) -> tuple[Task, Backbone, Upper]:
+def _built(found: Mapping[str, Any], folder: Path, registry: Registry) -> tuple[Task, Backbone, TrainableModel]:
     """Build task, backbone and trainable part; their tensors are still to be loaded."""
     from tlcore.randomness import seeded
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
     task_choice, backbone_choice, adapter_choice = (_chosen(part, found, folder, registry) for part in PLUGIN_PARTS)
     try:
@@ -139,7 +139,7 @@ def _built(found: Mapping[str, Any], folder: Path, registry: Registry) -> tuple[
         with seeded(0, "load"):  # initial weights, which are replaced: torch's global generator must not move
             backbone = backbone_choice.spec.build(backbone_choice.options, folder / BACKBONE)
             plan = adapter_choice.spec.build(adapter_choice.options).plan(backbone, task.outputs)
-            return task, backbone, Upper(backbone, plan, merged=found["merged"])
+            return task, backbone, TrainableModel(backbone, plan, merged=found["merged"])
     except TLError:
         raise
     except (KeyError, ValueError, TypeError, OSError) as error:
@@ -156,9 +156,9 @@ def _precision(found: Mapping[str, Any], device: str) -> str:
     return trained
 
 
-def _load_tensors(path: Path, backbone: Backbone, upper: Upper) -> None:
+def _load_tensors(path: Path, backbone: Backbone, model: TrainableModel) -> None:
     tensors = read_tensors(path)
-    for part, module in modules_of(backbone, upper).items():
+    for part, module in modules_of(backbone, model).items():
         own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(f"{part}/")}
         load_exactly(module, {name[len(part) + 1 :]: value for name, value in own.items()}, source=f"{path}, {part}")
     if tensors:

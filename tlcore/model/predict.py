@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlcore.contracts import Backbone, Example, Problem, Task
@@ -12,19 +13,23 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-    from tlcore.training.model import Upper
+    from tlcore.features.keys import FeatureRequest
+    from tlcore.features.preparation import FeatureRow
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["Model"]
+
+ROWS_AT_ONCE = 512
 
 
 class Model:
     """A trained model, ready to predict."""
 
-    def __init__(self, task: Task, backbone: Backbone, upper: Upper, accelerator: Accelerator) -> None:
+    def __init__(self, task: Task, backbone: Backbone, model: TrainableModel, accelerator: Accelerator) -> None:
         self.task = task
         self._backbone = backbone
-        self._upper = accelerator.prepare_model(upper, evaluation_mode=True).eval()
-        self._line = upper.line
+        self._model = accelerator.prepare_model(model, evaluation_mode=True).eval()
+        self._line = model.freeze_line
         self._accelerator = accelerator
 
     @plugin_errors()
@@ -58,7 +63,6 @@ class Model:
         from tlcore.features.keys import FeatureRequest
         from tlcore.features.preparation import prepare_rows
         from tlcore.features.workers import preparing_threads
-        from tlcore.training.inference import streamed
         from tlcore.training.nonfinite import require_finite_outputs
 
         reasons: dict[int, str] = {}
@@ -76,10 +80,26 @@ class Model:
         )
         if self._line:
             rows = FeatureExtractor(self._backbone, self._line, self._accelerator).states(rows)
-        found = {int(request.key): outputs for request, outputs in streamed(self._upper, rows, self._accelerator)}
+        found = {int(request.key): outputs for request, outputs in self._streamed(rows)}
         problems = [Problem(examples[place].id, reasons[place]) for place in sorted(reasons)]
         if not found:
             return torch.empty(0, self.task.outputs), problems
         outputs = torch.stack([found[place] for place in sorted(found)])
-        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._upper.parts())
+        require_finite_outputs(outputs, [examples[place].id for place in sorted(found)], self._model.parts())
         return outputs, problems
+
+    def _streamed(self, rows: Iterator[FeatureRow]) -> Iterator[tuple[FeatureRequest, Tensor]]:
+        """Yield the outputs for each state, in no particular order; only some states are in memory at a time."""
+        import torch
+        from accelerate.utils import send_to_device
+
+        from tlcore.features.batching import length_of, stacked
+        from tlcore.training.data import in_batches
+
+        while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            chunk.sort(key=lambda row: length_of(row.state, row.ragged))  # so that there is little padding
+            for batch in in_batches(chunk):
+                state = stacked([row.state for row in batch], batch[0].ragged)
+                with torch.inference_mode():
+                    outputs = self._model(send_to_device(state, self._accelerator.device)).float().cpu()
+                yield from zip((row.request for row in batch), outputs, strict=True)

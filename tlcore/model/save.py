@@ -19,19 +19,19 @@ from tlcore.recipe import Choice, Recipe, plain_value
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["require_apart", "save"]
 
 
-def require_apart(backbone: Backbone, upper: Upper) -> None:
+def require_apart(backbone: Backbone, model: TrainableModel) -> None:
     """Refuse, before anything is trained, parts that hold a tensor together: they could not be saved.
 
     Raises:
         PluginError: two of them do.
     """
     seen: dict[int, str] = {}
-    for part, module in modules_of(backbone, upper).items():
+    for part, module in modules_of(backbone, model).items():
         for name, tensor in module.state_dict(keep_vars=True).items():
             other = seen.setdefault(id(tensor), f"{part}/{name}")
             if other != f"{part}/{name}":
@@ -46,7 +46,7 @@ def save(
     recipe: Recipe,
     task_state: Mapping[str, Any],
     backbone: Backbone,
-    upper: Upper,
+    model: TrainableModel,
     inputs: str,
     merged: Sequence[str] = (),
     precision: str = "fp32",
@@ -65,24 +65,24 @@ def save(
         "merged": list(merged),
         "precision": precision,
         "precision_is_auto": recipe.train.precision == "auto",
-        "head_digest": head_digest(task_state, upper.head),
+        "head_digest": head_digest(task_state, model.head),
     }
 
     def fill(partial: Path) -> None:
-        write_tensors(partial / TENSORS, _tensors(backbone, upper))
+        write_tensors(partial / TENSORS, _tensors(backbone, model))
         (partial / BACKBONE).mkdir()
         backbone.save(partial / BACKBONE)
-        recorded = record_self_test(partial / SELF_TEST, recipe.backbone.spec, backbone, upper)
+        recorded = record_self_test(partial / SELF_TEST, recipe.backbone.spec, backbone, model)
         (partial / ABOUT).write_text(json.dumps({**about, SELF_TEST: recorded}, indent=2), "utf-8")
 
     publish_folder(folder, fill, about={"format": FORMAT})
 
 
-def _tensors(backbone: Backbone, upper: Upper) -> dict[str, Tensor]:
+def _tensors(backbone: Backbone, model: TrainableModel) -> dict[str, Tensor]:
     """Return every parameter and buffer of the model by part and name."""
     return {
         f"{part}/{name}": tensor.detach().cpu().contiguous()
-        for part, module in modules_of(backbone, upper).items()
+        for part, module in modules_of(backbone, model).items()
         for name, tensor in module.state_dict().items()
     }
 

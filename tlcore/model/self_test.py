@@ -24,7 +24,7 @@ from tlcore.specs import BackboneSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
 __all__ = ["head_digest", "record_self_test", "require_same_outputs"]
 
@@ -36,7 +36,7 @@ TOLERANCE = 1e-3
 HINT = "use the versions that the run's manifest.json names, or repeat the run"
 
 
-def record_self_test(folder: Path, spec: BackboneSpec, backbone: Backbone, upper: Upper) -> dict[str, Any]:
+def record_self_test(folder: Path, spec: BackboneSpec, backbone: Backbone, model: TrainableModel) -> dict[str, Any]:
     """Write samples into ``folder``, which is made, and return them with what the network says of them (JSON-able).
 
     A backbone that offers none, or none that can be kept, leaves a model that does not test itself; a note says so.
@@ -44,7 +44,7 @@ def record_self_test(folder: Path, spec: BackboneSpec, backbone: Backbone, upper
     folder.mkdir()
     try:
         inputs = [_written(example.input, folder) for example in list(spec.samples(folder))[:MOST_EXAMPLES]]
-        found = _said(backbone, upper, [_read(one, folder) for one in inputs]) if inputs else {}
+        found = _said(backbone, model, [_read(one, folder) for one in inputs]) if inputs else {}
     except Exception as error:  # the samples are a plugin's, and a finished training must not be lost by them
         note(f"the saved model will not test itself: {type(error).__name__}: {error}")
         inputs, found = [], {}
@@ -55,7 +55,7 @@ def record_self_test(folder: Path, spec: BackboneSpec, backbone: Backbone, upper
     return {"inputs": inputs, **{name: values.tolist() for name, values in found.items()}}
 
 
-def require_same_outputs(folder: Path, recorded: Mapping[str, Any], backbone: Backbone, upper: Upper) -> None:
+def require_same_outputs(folder: Path, recorded: Mapping[str, Any], backbone: Backbone, model: TrainableModel) -> None:
     """Compute the recorded inputs again, and refuse a model that says something else of them.
 
     Raises:
@@ -71,7 +71,7 @@ def require_same_outputs(folder: Path, recorded: Mapping[str, Any], backbone: Ba
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(f"the self-test is damaged: {type(error).__name__}: {error}", where=str(folder)) from error
     try:
-        found = _said(backbone, upper, inputs)
+        found = _said(backbone, model, inputs)
     except UnreadableError as error:
         raise WeightsError(f"self-test failed: {error}", where=str(folder), hint=HINT) from error
     for name, before in expected.items():
@@ -94,17 +94,17 @@ def head_digest(task_state: Mapping[str, Any], head: nn.Module) -> str:
     return hashlib.sha256(f"{written} {digest_of_tensors(head.state_dict())}".encode()).hexdigest()
 
 
-def _said(backbone: Backbone, upper: Upper, examples: Sequence[Example]) -> dict[str, Tensor]:
+def _said(backbone: Backbone, model: TrainableModel, examples: Sequence[Example]) -> dict[str, Tensor]:
     """Return the first features (N, up to FEATURES) and the outputs (N, outputs), fp32."""
     import torch
 
     with torch.inference_mode():
         state = backbone.prepare(examples, None)
-        trained = upper.parts()
+        trained = model.parts()
         for name, stage in backbone.stages.items():
             state = _on_cpu(trained.get(name, stage))(state)
         features = backbone.pool(state).float()
-        outputs = _on_cpu(upper.head)(_on_cpu(upper.standardise)(features))
+        outputs = _on_cpu(model.head)(_on_cpu(model.standardise)(features))
     if not bool(torch.isfinite(outputs).all()):
         raise WeightsError("self-test failed: the model gives outputs that are not finite")
     return {"features": features[:, :FEATURES].clone(), "outputs": outputs.float()}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tlcore.features.precompute import PrecomputedFeatures
     from tlcore.runs.precompute import FeaturePlanner
-    from tlcore.training.loop import EarlyReading
+    from tlcore.training.data import EarlyReader
 
 __all__ = ["RunFeatures", "RunPlan", "plan_run", "precompute_features", "write_identity"]
 
@@ -49,7 +49,7 @@ class RunFeatures:
     """Where training reads its features, and what they cost."""
 
     main: PrecomputedFeatures
-    early: EarlyReading | None
+    early: EarlyReader | None
     """Where the first epochs read instead, if a schedule keeps stages frozen in them."""
     counts: Mapping[str, int]
     """Values computed, values reused, and bytes added to the cache."""
@@ -138,7 +138,7 @@ def _with_early_features(
     context: RunContext, components: RunComponents, plan: RunPlan, features: RunFeatures
 ) -> RunFeatures:
     """Add where the first epochs read, if a schedule keeps stages frozen in them."""
-    from tlcore.training.loop import EarlyReading
+    from tlcore.training.data import EarlyReader
 
     planner, freeze_line = plan.planner, components.plan.freeze_line
     at = early_line_of(context.recipe, planner.stages, components.plan)
@@ -152,7 +152,7 @@ def _with_early_features(
     start = (freeze_line, features.main.reader)
     first = planner.precompute(at.line, plan.accelerator, _examples(components.dataset), epochs=at.until, start=start)
     counts = {name: count + getattr(first, name) for name, count in features.counts.items()}
-    return RunFeatures(features.main, EarlyReading(at, first.reader), counts)
+    return RunFeatures(features.main, EarlyReader(at, first.reader), counts)
 
 
 def _examples(dataset: Dataset) -> list[Example]:

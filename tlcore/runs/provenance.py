@@ -25,7 +25,7 @@ from tlcore.recipe import Recipe
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
 __all__ = [
     "about_backbone",
@@ -70,11 +70,11 @@ def frozen_digest(backbone: Backbone, line: int) -> str:
     return digest_of_tensors({f"{n}/{key}": value for n, stage in stages for key, value in stage.state_dict().items()})
 
 
-def parameter_counts(backbone: Backbone, upper: Upper) -> dict[str, int]:
+def parameter_counts(backbone: Backbone, model: TrainableModel) -> dict[str, int]:
     """Return how many parameters are trained and how many stay frozen."""
-    trained = sum(parameter.numel() for parameter in upper.parameters() if parameter.requires_grad)
-    below = list(backbone.stages.values())[: upper.line]
-    held = sum(parameter.numel() for parameter in upper.parameters() if not parameter.requires_grad)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    below = list(backbone.stages.values())[: model.freeze_line]
+    held = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     frozen = held + sum(parameter.numel() for stage in below for parameter in stage.parameters())
     return {"trained_parameters": trained, "frozen_parameters": frozen}
 

@@ -17,7 +17,7 @@ from tlcore.runs.state import differences, finished_epochs
 if TYPE_CHECKING:
     from tlcore.distributed.team import Team
     from tlcore.training.checkpoints import Checkpoints
-    from tlcore.training.state import Begun
+    from tlcore.training.state import ResumePoint
 
 __all__ = ["ResumeContext", "threads_so_far"]
 
@@ -55,20 +55,20 @@ class ResumeContext:
         identity: Mapping[str, Any],
         team: Team,
         tell: Callable[[str], None],
-    ) -> Begun | None:
+    ) -> ResumePoint | None:
         """Return what is left of the training, None if nothing is; every process of the run goes on from the same.
 
         Raises:
             WeightsError: the newest checkpoint does not say where it stood.
         """
         from tlcore.training.checkpoints import Checkpoint
-        from tlcore.training.state import Begun
+        from tlcore.training.state import ResumePoint
 
         if recipe.head.solver == "lbfgs":  # it takes seconds, and stands nowhere in between
             checkpoints.clear()
             files.write("history.jsonl", "")
             return None
-        newest = checkpoints.look() if team.leads else None
+        newest = checkpoints.find_newest() if team.leads else None
         told = json.loads(team.told(json.dumps([str(newest.folder), dict(newest.position)] if newest else None)))
         if told is None:
             tell("no checkpoint was written yet: the training begins")
@@ -86,7 +86,7 @@ class ResumeContext:
         files.write("history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
         tell(f"resumed at step {position['step']} (epoch {position['epoch'] + 1}, batch {position['batch'] + 1})")
         other = self.identity is not None and self.identity.get("data") != identity["data"]
-        return Begun(checkpoints.newest, history, other_data=other)
+        return ResumePoint(checkpoints.newest, history, other_data=other)
 
 
 def threads_so_far(resumed: ResumeContext | None) -> list[int]:

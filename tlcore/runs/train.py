@@ -20,9 +20,9 @@ from tlcore.runs.provenance import frozen_digest
 
 if TYPE_CHECKING:
     from tlcore.training.checkpoints import Checkpoints
-    from tlcore.training.loop import Trainer
-    from tlcore.training.model import Upper
-    from tlcore.training.state import Begun, Training
+    from tlcore.training.model import TrainableModel
+    from tlcore.training.state import ResumePoint, TrainingResult
+    from tlcore.training.trainer import Trainer
 
 __all__ = ["Pretrained", "TrainedModel", "train"]
 
@@ -44,10 +44,10 @@ class TrainedModel:
     """The best model of a training."""
 
     trainer: Trainer
-    model: Upper
+    model: TrainableModel
     checkpoints: Checkpoints
     pretrained: Pretrained
-    training: Training
+    training: TrainingResult
 
 
 def train(context: RunContext, components: RunComponents, plan: RunPlan, features: RunFeatures) -> TrainedModel:
@@ -60,41 +60,32 @@ def train(context: RunContext, components: RunComponents, plan: RunPlan, feature
     from tlcore.model.save import require_apart
     from tlcore.randomness import seeded
     from tlcore.training.checkpoints import Checkpoints
-    from tlcore.training.loop import Trainer
-    from tlcore.training.model import Upper
+    from tlcore.training.head_solver import fit_head
+    from tlcore.training.model import TrainableModel
+    from tlcore.training.trainer import Trainer, TrainerConfig
 
     recipe, backbone = context.recipe, components.backbone
     with seeded(recipe.seed, "injections"):
-        model = Upper(backbone, components.plan)
+        model = TrainableModel(backbone, components.plan)
     require_apart(backbone, model)
-    checkpoints = Checkpoints(context.folder / "checkpoints", writes=context.team.leads, tell=context.warn)
+    checkpoints = Checkpoints(context.folder / "checkpoints", writes=context.team.leads, warn=context.warn)
     point = _resume_point(context, plan, checkpoints)
-    trainer = Trainer(
-        model,
-        components.plan,
-        features.main.reader,
-        components.task,
-        recipe.train,
-        plan.accelerator,
-        recipe.seed,
-        note,
-        early=features.early,
-        memory=recipe.features.memory * 1e9,
-    )
+    config = TrainerConfig(recipe.train, recipe.seed, cache_bytes=recipe.features.memory * 1e9)
+    trainer = Trainer(model, features.main.reader, components.task, plan.accelerator, config, features.early)
     pretrained = _pretrained(context, components, trainer, point)
-    work = functools.partial(trainer.solve, *_splits(components), checkpoints)
+    work = functools.partial(fit_head, trainer, *_splits(components), checkpoints)
     if recipe.head.solver != "lbfgs":
         work = functools.partial(
             trainer.train,
             *_splits(components),
             checkpoints,
-            begun=point,
-            taken_over=lambda: write_identity(context, plan),
-            found=pretrained.to_json(),
-            stopping=context.stopping.asked,
+            resume_from=point,
+            on_resumed=lambda: write_identity(context, plan),
+            metadata=pretrained.to_json(),
+            stop_requested=context.stopping.asked,
         )
-    with context.clock.phase("training"), context.stopping.gently(), _epoch_events(context) as epoch_finished:
-        training = work(epoch_finished=epoch_finished)
+    with context.clock.phase("training"), context.stopping.gently(), _epoch_events(context) as on_epoch_end:
+        training = work(on_epoch_end=on_epoch_end)
     if context.stopping.asked():  # while a head was solved, or in the last epoch
         raise Interrupted("interrupted")
     if frozen_digest(backbone, components.plan.freeze_line) != plan.frozen:
@@ -110,7 +101,7 @@ def _splits(components: RunComponents) -> tuple[Sequence[Example], Sequence[Exam
     return components.dataset.split("train"), components.dataset.split("validation")
 
 
-def _resume_point(context: RunContext, plan: RunPlan, checkpoints: Checkpoints) -> Begun | None:
+def _resume_point(context: RunContext, plan: RunPlan, checkpoints: Checkpoints) -> ResumePoint | None:
     """Return where training continues; None: it starts from its first step."""
     if context.resumed is None:
         return None
@@ -122,17 +113,21 @@ def _resume_point(context: RunContext, plan: RunPlan, checkpoints: Checkpoints) 
     return point
 
 
-def _pretrained(context: RunContext, components: RunComponents, trainer: Trainer, point: Begun | None) -> Pretrained:
+def _pretrained(
+    context: RunContext, components: RunComponents, trainer: Trainer, point: ResumePoint | None
+) -> Pretrained:
     """Measure what is measured before the first step, or read what the process that started the run measured."""
     if point is not None:
         kept = point.checkpoint.position["found"]
         tables = {name: Table(tuple(t["columns"]), tuple(map(tuple, t["rows"]))) for name, t in kept["tables"].items()}
         return Pretrained(dict(kept["metrics"]), tables)
+    from tlcore.training.lr_finder import find_lr
+
     with context.clock.phase("probe"):
         metrics = _probe(context, components, trainer)
     if context.recipe.train.lr != "find":
         return Pretrained(metrics, {})
-    rates = trainer.find_lr(components.dataset.split("train"))
+    rates = find_lr(trainer, components.dataset.split("train"))
     return Pretrained({**metrics, "lr_find": rates.chosen}, {"lr_find": rates.table()})
 
 
@@ -143,14 +138,14 @@ def _probe(context: RunContext, components: RunComponents, trainer: Trainer) -> 
     task, dataset = components.task, components.dataset
     train = dataset.split("train")
     if not context.recipe.evaluate.probe:
-        trainer.fit_standardisation(train)
+        trainer.features.fit_scaler(train)
         return {}
-    places = sampled(len(train), trainer.bare.standardise.mean.numel(), context.recipe.seed)
-    features = trainer.fit_standardisation(train, places)
+    places = sampled(len(train), trainer.unwrapped.backbone.feature_dim, context.recipe.seed)
+    features = trainer.features.fit_scaler(train, places)
     goal = encoded(task, [train[place].label for place in places])
     others = {split: dataset.split(split) for split in ("validation", "test")}
     targets = {split: encoded(task, [example.label for example in found]) for split, found in others.items()}
-    parts = {split: trainer.standardised(found) for split, found in others.items()}
+    parts = {split: trainer.features.standardized(found) for split, found in others.items()}
     return {"probe": linear_probe(task, features, goal, parts, targets)}
 
 
@@ -170,7 +165,7 @@ def _epoch_events(context: RunContext) -> Iterator[Callable[[int, Mapping[str, A
         warn=note,
     )
 
-    def epoch_finished(epoch: int, record: Mapping[str, Any]) -> None:
+    def on_epoch_end(epoch: int, record: Mapping[str, Any]) -> None:
         context.files.append("history.jsonl", record)
         event = EpochFinished(
             folder=context.folder, recipe=context.plain_recipe, epoch=epoch, epochs=epochs, record=record
@@ -180,6 +175,6 @@ def _epoch_events(context: RunContext) -> Iterator[Callable[[int, Mapping[str, A
         trackers.log({"train/loss": record["train"]["loss"], "lr": record["lr"], **scores}, epoch)
 
     try:
-        yield epoch_finished
+        yield on_epoch_end
     finally:
         trackers.finish()

@@ -24,7 +24,7 @@ def check_adapter(spec: AdapterSpec, folder: Path) -> None:
     """Check an adapter on a small backbone without modality, for one output and for three."""
     import torch
 
-    from tlcore.training.model import Upper
+    from tlcore.training.model import TrainableModel
 
     adapter: Adapter = spec.build(smoke_options(spec, folder))
     for outputs in (1, 3):
@@ -35,15 +35,15 @@ def check_adapter(spec: AdapterSpec, folder: Path) -> None:
         require(again.freeze_line == plan.freeze_line, "two plans for one backbone draw different lines")
         state = backbone.prepare(backbone.samples())
         lower = list(backbone.stages.values())[: plan.freeze_line]
-        upper = Upper(backbone, plan)
-        upper.enter_epoch(0)
+        model = TrainableModel(backbone, plan)
+        model.begin_epoch(0)
         for stage in lower:
             state = stage.requires_grad_(False)(state)
-        found = upper(state)
+        found = model(state)
         require(bool(torch.isfinite(found).all()), "the head gives values that are not finite")
         require(found.requires_grad, "nothing above the line is trained in the first epoch")
         found.sum().backward()
-        idle = [name for name, p in upper.named_parameters() if p.requires_grad and p.grad is None]
+        idle = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
         require(not idle, f"no gradient reaches {', '.join(idle)}")
 
 

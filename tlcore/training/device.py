@@ -1,8 +1,10 @@
-"""One Accelerator for a run: device and precision for the first pass and for training alike."""
+"""One Accelerator for a run: device and precision, for feature extraction and for training alike."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tlcore.distributed.process_group import patience, require_all
@@ -18,16 +20,16 @@ __all__ = [
     "keep_freed_memory",
     "precision_of",
     "require_device",
-    "resolved_precision",
+    "single_thread",
 ]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Numbers of mallopt's parameters (malloc.h)."""
-MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+MIXED = {"auto": "no", "fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def require_device(device: str, precision: str) -> bool:
-    """Refuse a device that is absent and a precision that does not fit it; return whether it is the processor.
+    """Refuse a device that is absent and a precision that does not fit it; return whether it is the CPU.
 
     Raises:
         UsageError: either.
@@ -41,12 +43,18 @@ def require_device(device: str, precision: str) -> bool:
             hint="use `--set train.device=auto`, or install a torch build for your GPU and driver",
         )
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    resolved_precision(precision, on_cpu=on_cpu)
+    if precision == "fp16" and on_cpu:
+        raise UsageError(
+            "train.precision is fp16, which CPUs compute slowly and with overflows",
+            hint="use `--set train.precision=bf16` or fp32",
+        )
     return on_cpu
 
 
 def accelerator_for(device: str, precision: str) -> Accelerator:
     """Return the Accelerator of a run for ``device`` (auto, cpu, cuda) and ``precision`` (auto, fp32, bf16, fp16).
+
+    ``auto`` is fp32 here; ``half_format`` names the alternative.
 
     Raises:
         UsageError: the device is absent, the precision does not fit it, or fewer processes found each other than were
@@ -57,7 +65,7 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     from accelerate.utils import InitProcessGroupKwargs
 
     on_cpu = require_device(device, precision)
-    mixed = MIXED[resolved_precision(precision, on_cpu=on_cpu)]
+    mixed = MIXED[precision]
     if on_cpu:
         keep_freed_memory()
     # Accelerate keeps device and precision for the whole process; a second run may want others.
@@ -69,23 +77,9 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     return accelerator
 
 
-def resolved_precision(precision: str, *, on_cpu: bool) -> str:
-    """Return fp32, bf16 or fp16; ``auto`` is fp32 until ``half_format`` was found to do.
-
-    Raises:
-        UsageError: fp16 on a processor, where it is slow and overflows.
-    """
-    if precision == "fp16" and on_cpu:
-        raise UsageError(
-            "train.precision is fp16, which processors compute slowly and with overflows",
-            hint="use `--set train.precision=bf16` or fp32",
-        )
-    return "fp32" if precision == "auto" else precision
-
-
 def precision_of(accelerator: Accelerator) -> str:
     """Return fp32, bf16 or fp16."""
-    return next(name for name, mixed in MIXED.items() if mixed == accelerator.mixed_precision)
+    return "fp32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
 
 
 def half_format(device: torch.device) -> str | None:
@@ -113,3 +107,16 @@ def keep_freed_memory() -> None:
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(M_TOP_PAD, 64 * 2**20)
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute in one thread inside: for small matrices several cost more than they bring, most on a busy machine."""
+    import torch
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)

@@ -1,63 +1,42 @@
-"""A running mean of the weights: scored and saved in place of the last ones."""
+"""An exponential moving average of the weights, evaluated and saved in place of the last ones."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from tlcore.weights.loading import load_exactly
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["WeightAverage"]
+__all__ = ["ModelEMA"]
 
 
-class WeightAverage:
-    """The exponential mean of what is trained.
+class ModelEMA(AveragedModel):
+    """The exponential moving average of a model's parameters.
 
-    Early on the decay is lower, (1 + n) / (10 + n) after n steps, so that the start is forgotten in short runs too.
+    After n steps the decay is at most (1 + n) / (10 + n), so that short runs forget their start too.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module], decay: float) -> None:
-        def mean(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
             n = float(steps)
-            return torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+            return torch.lerp(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
-        self._trained = torch.nn.ModuleList(parts.values())
-        self._average = AveragedModel(self._trained, avg_fn=mean, use_buffers=False)
-
-    def update(self) -> None:
-        """Take in the weights after a step."""
-        self._average.update_parameters(self._trained)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the mean and how many steps it has seen."""
-        return dict(self._average.state_dict())
-
-    def restore(self, tensors: Mapping[str, Tensor], source: str) -> None:
-        """Take over what ``state`` returned.
-
-        Raises:
-            WeightsError: it is not of these parts.
-        """
-        load_exactly(self._average, tensors, source=source)
+        super().__init__(model, avg_fn=average, use_buffers=False)
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Put the mean in the place of the weights for a while."""
-        pairs = list(zip(self._trained.parameters(), self._average.module.parameters(), strict=True))
-        with torch.no_grad():
-            kept = [own.detach().clone() for own, _ in pairs]
-            for own, mean in pairs:
-                own.copy_(mean)
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """Replace the model's parameters by their averages inside."""
+        self._swap(model)
         try:
             yield
         finally:
-            with torch.no_grad():
-                for (own, _), value in zip(pairs, kept, strict=True):
-                    own.copy_(value)
+            self._swap(model)
+
+    def _swap(self, model: nn.Module) -> None:
+        for parameter, average in zip(model.parameters(), self.module.parameters(), strict=True):
+            parameter.data, average.data = average.data, parameter.data

@@ -1,171 +1,141 @@
-"""A training under way: where it stands, what was best, and when that is written down."""
+"""How far a training is, which epoch was the best, and when a checkpoint is due."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tlcore.errors import Interrupted, UsageError, WeightsError
-from tlcore.features.row_cache import RowCache
-from tlcore.training.checkpoints import AS_BEFORE, Checkpoints
-from tlcore.training.schedules import Schedule
-from tlcore.training.state import BEST, MODEL, Begun, Position, Standing, Training
+from tlcore.distributed.team import Team
+from tlcore.errors import Interrupted, UsageError
+from tlcore.recipe import TrainSection
+from tlcore.training.checkpoints import Part, Reference
+from tlcore.training.state import ResumePoint, TrainerPosition, TrainingResult
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Course", "Pace"]
+__all__ = ["TrainingProgress"]
 
-AT_MOST_EVERY = 1.0
-"""Seconds between checkpoints at the end of epochs that are not the best: repeating less costs less than writing."""
-REST = 9
-"""So many times as long as it took to write the last one passes before the next: a tenth of the time is enough."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """After how many steps and minutes a checkpoint is written within an epoch."""
-
-    steps: int | None
-    minutes: float | None
+MINIMUM_SECONDS = 1.0
+"""Between checkpoints at the end of epochs that are not the best: to repeat less takes less time than to write."""
+PAUSE = 9
+"""The pause after a checkpoint is so many times as long as it took to write: at most a tenth of the time."""
 
 
-class Course:
-    """One training between its steps."""
+class TrainingProgress:
+    """The position of one training, its result so far, and the checkpoints that are due."""
 
     def __init__(
-        self,
-        standing: Standing,
-        schedule: Schedule,
-        checkpoints: Checkpoints,
-        pace: Pace,
-        targets: RowCache,
-        batches: Callable[[int], list[Sequence[str]]],
-        steps_per_epoch: int,
-        told: Mapping[str, Any],
-        agree: Callable[..., list[bool]],
-        stopping: Callable[[], bool],
+        self, steps_per_epoch: int, section: TrainSection, team: Team, stop_requested: Callable[[], bool]
     ) -> None:
-        self.schedule = schedule
-        self.targets = targets
-        self.batches = batches
-        self.position = Position()
-        self.result = Training()
-        self._standing = standing
-        self._checkpoints = checkpoints
-        self._pace = pace
-        self._steps = steps_per_epoch
-        self._told = told
-        self._agree = agree
-        self._stopping = stopping
-        self._best: Mapping[str, Tensor] | str | None = None
-        self._more = 0
-        """How many steps more were taken than epochs of today's length have: with other data, or in other batches."""
-        self._written = time.monotonic()
-        self._took = 0.0
+        self.position = TrainerPosition()
+        self.result = TrainingResult()
+        self.best: Part | None = None
+        """The weights of the best epoch, for the next checkpoint; None before the first epoch's end."""
+        self._steps_per_epoch = steps_per_epoch
+        self._section = section
+        self._team = team
+        self._stop_requested = stop_requested
+        self._stop = False
+        self._offset = 0
+        """Steps that a resumed training took in epochs of another length: with other data, or in other batches."""
+        self._saved_at = time.monotonic()
+        self._save_seconds = 0.0
 
-    def go_on(self, begun: Begun) -> None:
-        """Take over from an earlier process.
-
-        Raises:
-            UsageError: it stands within an epoch, which has another number of steps now.
-            WeightsError: the checkpoint holds something else than a training of this recipe leaves.
-        """
-        try:
-            self._take_over(begun)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-            raise WeightsError(
-                f"the checkpoint is damaged: {type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}",
-                where=str(begun.checkpoint.folder),
-                hint="remove its folder to go on from the checkpoint before it, or start a new run",
-            ) from error
-
-    def _take_over(self, begun: Begun) -> None:
-        self._standing.restore(begun.checkpoint)
-        kept = begun.checkpoint.position
-        self.position = Position(int(kept["epoch"]), int(kept["batch"]), float(kept["loss"]))
-        if kept["batch"] and kept["steps_per_epoch"] != self._steps:
-            raise UsageError(
-                f"the checkpoint stands in an epoch of {kept['steps_per_epoch']} steps, which now has {self._steps}",
-                where=str(begun.checkpoint.folder),
-                hint="start a new run; only a checkpoint at the end of an epoch can go on with other data",
-            )
-        if not 0 <= kept["batch"] <= self._steps or not 0 <= kept["best_epoch"] <= len(begun.history):
-            raise ValueError(f"it stands at batch {kept['batch']}, with epoch {kept['best_epoch']} the best")
-        self._more = begun.checkpoint.step - self._steps * self.position.epoch - self.position.batch
-        self.result = Training([dict(record) for record in begun.history], int(kept["best_epoch"]), kept["best_score"])
-        if self.result.best_epoch == 0:
-            self.result.best_score = float("nan")
-        self._best = AS_BEFORE if self.result.best_epoch else None
-
-    def found_best(self, module: nn.Module, *, averaged: bool) -> None:
-        """Keep the weights as they are now: they are the best so far.
-
-        A mean of the weights is there for a moment only; other ones stay until the epoch's checkpoint is written.
-        """
-        self._best = _copied(module.state_dict()) if averaged else MODEL
-
-    def step_taken(self) -> None:
-        """Write a checkpoint where one is due, and stop where that is asked for.
-
-        Raises:
-            Interrupted: it was asked for, and a checkpoint is there.
-        """
-        if self.position.batch == self._steps:  # the end of the epoch does that, once it is scored
-            return
-        due = self._pace.steps is not None and self.position.batch % self._pace.steps == 0
-        late = self._pace.minutes is not None and time.monotonic() - self._written >= 60 * self._pace.minutes
-        late, stop = self._agree(late, self._stopping())
-        if due or late or stop:
-            self._save()
-        if stop:
-            self._stop()
-
-    def epoch_ended(self, *, last: bool) -> None:
-        """Begin the next epoch; write a checkpoint where this one was the best, or something was not written for long.
-
-        Where that has just taken long, the best weights wait in memory: what a kill loses is computed again.
-
-        Raises:
-            Interrupted: it was asked for, and a checkpoint is there.
-        """
-        self.position = Position(self.position.epoch + 1)
-        elapsed = time.monotonic() - self._written
-        rested, late, stop = self._agree(elapsed >= REST * self._took, elapsed >= AT_MOST_EVERY, self._stopping())
-        if last or stop or (rested and (late or self._best != AS_BEFORE)):
-            self._save()
-        elif self._best == MODEL:
-            self._best = _copied(self._standing.weights())
-        if stop and not last:
-            self._stop()
-
-    def _save(self) -> None:
-        began = time.monotonic()
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and the best epoch: JSON-able."""
         at, result = self.position, self.result
-        position = {
-            **self._told,
-            "step": self._more + at.epoch * self._steps + at.batch,
+        return {
+            "step": self._offset + at.epoch * self._steps_per_epoch + at.batch,
             "epoch": at.epoch,
             "batch": at.batch,
             "loss": at.loss,
-            "steps_per_epoch": self._steps,
+            "steps_per_epoch": self._steps_per_epoch,
             "best_epoch": result.best_epoch,
             "best_score": result.best_score if result.best_epoch else None,
-            "scalars": self._standing.scalars(),
         }
-        parts: dict[str, Mapping[str, Tensor] | str] = {**self._standing.parts()}
-        if self._best is not None:
-            parts[BEST] = self._best
-        self._checkpoints.save(position, parts)
-        self._best = AS_BEFORE if self._best is not None else None
-        self._written = time.monotonic()
-        self._took = self._written - began
 
-    def _stop(self) -> None:
-        raise Interrupted("interrupted", where=f"after epoch {self.position.epoch}, batch {self.position.batch}")
+    def resume(self, point: ResumePoint) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            UsageError: it is within an epoch that has another number of steps now.
+            ValueError: its position is impossible.
+        """
+        saved = point.checkpoint.position
+        position = TrainerPosition(int(saved["epoch"]), int(saved["batch"]), float(saved["loss"]))
+        if saved["batch"] and saved["steps_per_epoch"] != self._steps_per_epoch:
+            raise UsageError(
+                f"the checkpoint is in an epoch of {saved['steps_per_epoch']} steps, which now has "
+                f"{self._steps_per_epoch}",
+                where=str(point.checkpoint.folder),
+                hint="start a new run; only a checkpoint at the end of an epoch can be resumed with other data",
+            )
+        if not 0 <= saved["batch"] <= self._steps_per_epoch or not 0 <= saved["best_epoch"] <= len(point.history):
+            raise ValueError(f"its batch is {saved['batch']}, and its best epoch {saved['best_epoch']}")
+        self.position = position
+        self._offset = point.checkpoint.step - self._steps_per_epoch * position.epoch - position.batch
+        self.result = TrainingResult([dict(record) for record in point.history])
+        if saved["best_epoch"]:
+            self.result.best_epoch, self.result.best_score = int(saved["best_epoch"]), saved["best_score"]
+            self.best = Reference.UNCHANGED
+
+    def mark_best(self, model: nn.Module, *, copy: bool) -> None:
+        """Remember the weights as they are now as the best; ``copy`` them if they change before the next checkpoint."""
+        self.best = _copied(model.state_dict()) if copy else Reference.MODEL
+
+    def on_step_end(self) -> bool:
+        """Return whether a checkpoint is due."""
+        if self.position.batch == self._steps_per_epoch:  # the next one is at the end of the epoch, once it has a score
+            return False
+        minutes, steps = self._section.checkpoint_minutes, self._section.checkpoint_steps
+        late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+        late, self._stop = self._any(late, self._stop_requested())
+        return late or self._stop or (steps is not None and self.position.batch % steps == 0)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no epoch is left, or the score has not improved for too long."""
+        patience, result = self._section.early_stopping, self.result
+        stagnant = bool(patience and result.history and len(result.history) - result.best_epoch >= patience)
+        return stagnant or self.position.epoch >= self._section.epochs
+
+    def on_epoch_end(self, model: nn.Module) -> bool:
+        """Begin the next epoch; return whether a checkpoint is due: after the best epoch, or after some seconds.
+
+        Where writing takes long, the best weights stay in memory instead: what a kill loses is computed again.
+        """
+        self.position = TrainerPosition(self.position.epoch + 1)
+        elapsed = time.monotonic() - self._saved_at
+        rested, late, stop = self._any(
+            elapsed >= PAUSE * self._save_seconds, elapsed >= MINIMUM_SECONDS, self._stop_requested()
+        )
+        self._stop = stop and not self.is_finished
+        if self.is_finished or stop or (rested and (late or self.best is not Reference.UNCHANGED)):
+            return True
+        if self.best is Reference.MODEL:
+            self.best = _copied(model.state_dict())
+        return False
+
+    def on_saved(self, started: float) -> None:
+        """Take note of a checkpoint whose writing began at this time of the monotonic clock."""
+        self.best = Reference.UNCHANGED if self.best is not None else None
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - started
+
+    def stop_if_requested(self) -> None:
+        """Stop after the last step or epoch.
+
+        Raises:
+            Interrupted: that was requested then.
+        """
+        if self._stop:
+            raise Interrupted("interrupted", where=f"after epoch {self.position.epoch}, batch {self.position.batch}")
+
+    def _any(self, *flags: bool) -> list[bool]:
+        return list(flags) if self._team.size == 1 else self._team.any(*flags)
 
 
-def _copied(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

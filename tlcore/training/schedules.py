@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name: functions of the position, so that nothing hidden has to be saved."""
+"""Learning rate schedules by name: functions of the step, so that little has to be saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """The factor on every learning rate; of the schedules only ``plateau`` also looks at the validation score."""
+    """The factor of every learning rate; only ``plateau`` depends on the validation score too."""
 
     def __init__(self, name: str, options: Any, *, steps_per_epoch: int, epochs: int) -> None:
         self._name = name
@@ -37,20 +37,20 @@ class Schedule:
             return warmup * (options.floor + (1 - options.floor) * left)
         return warmup
 
-    def epoch_ended(self, *, improved: bool) -> None:
-        """Hear whether the validation score of the epoch was the best so far."""
+    def on_epoch_end(self, *, improved: bool) -> None:
+        """Take note of whether the validation score of the epoch was the best so far."""
         if self._name != "plateau":
             return
         self._waited = 0 if improved else self._waited + 1
         if self._waited >= self._options.patience:
             self._falls, self._waited = self._falls + 1, 0
 
-    def state(self) -> dict[str, int]:
-        """Return what ``epoch_ended`` has heard: JSON-able."""
+    def state_dict(self) -> dict[str, int]:
+        """Return what depends on the validation scores: JSON-able."""
         return {"falls": self._falls, "waited": self._waited}
 
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Take over what ``state`` returned."""
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Load what ``state_dict`` returned."""
         self._falls, self._waited = int(state["falls"]), int(state["waited"])
 
     def _one_cycle(self, step: int) -> float:

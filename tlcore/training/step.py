@@ -1,118 +1,130 @@
-"""One optimizer step: its examples in parts that fit into memory, checked before the weights change."""
+"""One optimizer step: microbatches that fit into memory, accumulated and checked before the weights change."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from tlcore.distributed.team import Team
 from tlcore.errors import NumericError, PluginError, UsageError
-from tlcore.training.inference import in_batches
-from tlcore.training.model import Standardise
-from tlcore.training.nonfinite import Found, watched, weight_not_finite
+from tlcore.notes import note
+from tlcore.recipe import TrainSection
+from tlcore.training.data import training_batches
+from tlcore.training.model import FeatureScaler
+from tlcore.training.nonfinite import NonFinite, nonfinite_weight, trace
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.optimizer import AcceleratedOptimizer
     from torch import Tensor, nn
 
-__all__ = ["Stepper", "training_batches"]
+__all__ = ["TrainStep"]
 
 BATCH_OF_ONE = "Expected more than 1 value per channel when training"
-"""How torch's batch normalisation says that it has one example of one pixel."""
-
+"""The message of torch's batch normalization for one example of one pixel."""
 CHANGED_IN_PLACE = "modified by an inplace operation"
-"""How torch says that a value which a gradient needs is another one now."""
+"""The message of torch for a value that a gradient needs and that was overwritten."""
 
-LossOf = Callable[[Sequence[str]], "Tensor"]
-Drawing = Callable[[], contextlib.AbstractContextManager[None]]
+ComputeLoss = Callable[[Sequence[str]], "Tensor"]
+"""Returns the mean loss of the examples with these ids."""
+Randomness = Callable[[], contextlib.AbstractContextManager[None]]
 
 
-class _NotFiniteError(Exception):
-    """A loss or a gradient that is not finite, and the examples of the part or step that it belongs to."""
+class _NonFiniteError(Exception):
+    """A loss or a gradient that is not finite, and the examples of its microbatch or step."""
 
-    def __init__(self, what: str, ids: Sequence[str], *, backward: bool) -> None:
+    def __init__(self, what: str, ids: Sequence[str], *, is_gradient: bool) -> None:
         super().__init__(what)
         self.what = what
         self.ids = ids
-        self.backward = backward
+        self.is_gradient = is_gradient
 
 
-class Stepper:
-    """Takes optimizer steps.
+class TrainStep:
+    """Forward, loss, backward, clipping and update for the examples of one step.
 
-    ``loss_of`` returns the mean loss of a part of a step, from the ids of its examples. Parts are weighted by their
-    size, so 1 x 32, 2 x 16 and 32 x 1 examples give the same gradients.
+    Microbatches are weighted by their size, so 1 x 32, 2 x 16 and 32 x 1 examples give the same gradients.
+    ``modules`` are those of the forward pass by name: for messages, and for the buffers that the pass changes.
     """
 
     def __init__(
         self,
         accelerator: Accelerator,
         optimizer: AcceleratedOptimizer,
-        *,
-        part: int,
-        clip: float | None,
-        fit_memory: bool,
-        note: Callable[[str], None],
-        team: Team | None = None,
-        network: Mapping[str, nn.Module] | None = None,
+        section: TrainSection,
+        modules: Mapping[str, nn.Module],
+        team: Team,
     ) -> None:
+        self.skipped = 0
+        """Steps that the fp16 scaler skipped: a gradient overflowed, and the scale is lowered."""
         self._accelerator = accelerator
         self._team = team
-        self._part = part
-        self._clip = clip
-        self._fit_memory = fit_memory
-        self._note = note
-        self._network = network or {}
-        """What ``loss_of`` goes through, by name: for messages, and for the statistics that a forward pass changes."""
-        self._statistics = [
+        self._modules = modules
+        self._microbatch_size = section.batch_size
+        self._clip = section.clip
+        self._fit_memory = section.fit_memory
+        self._buffers = [
             buffer
-            for module in self._network.values()
-            if not isinstance(module, Standardise)
+            for module in modules.values()
+            if not isinstance(module, FeatureScaler)
             for buffer in module.buffers()
         ]
-        self._unreached = {group["part"] for group in optimizer.param_groups}
-        """Parts to which no gradient has come back yet."""
-        self.skipped = 0
-        """Steps that fp16's scaler left out: a gradient overflowed, and it goes on with smaller ones."""
+        self._without_gradient = {group["part"] for group in optimizer.param_groups}
         self._scaled = optimizer if accelerator.scaler is not None else None
         # Accelerate's wrapper looks for another package's optimizers on the disk in every step, and divides each loss
         # by one. What it adds is the scaler; without one torch itself does the same.
         self._optimizer = self._scaled or optimizer.optimizer
-        self._backward: Callable[[Tensor], None] = accelerator.backward if accelerator.scaler else _backward
+        self._backward: Callable[[Tensor], None] = accelerator.backward if accelerator.scaler else torch.Tensor.backward
 
-    def parts(self, ids: Sequence[str]) -> list[Sequence[str]]:
-        """Return the parts in which this process goes through a step, as long as memory does not end."""
-        return training_batches(ids if self._team is None else self._team.mine(ids), self._part)
+    def microbatches(self, ids: Sequence[str]) -> list[Sequence[str]]:
+        """Split the examples of a step that are this process's share; of few examples it may have none."""
+        share = ids if self._team.size == 1 else self._team.mine(ids)
+        if 0 < len(share) <= self._microbatch_size:
+            return [share]
+        return training_batches(share, self._microbatch_size)
 
-    def take(self, ids: Sequence[str], loss_of: LossOf, step: int, drawing: Drawing = contextlib.nullcontext) -> float:
-        """Change the weights once by the gradient of the mean loss over these examples; return that loss.
+    def step(
+        self,
+        ids: Sequence[str],
+        compute_loss: ComputeLoss,
+        number: int,
+        randomness: Randomness = contextlib.nullcontext,
+    ) -> float:
+        """Update the weights once by the gradient of the mean loss over these examples; return that loss.
 
-        Within ``drawing`` what the network draws by chance is the same whenever the step is begun anew.
+        Inside ``randomness`` the network draws the same random numbers whenever the step is repeated.
 
         Raises:
-            NumericError: a loss, a gradient or a learning rate that is not finite; weights, statistics and the
-                optimizer's state are as they were.
+            NumericError: a loss, a gradient or a learning rate is not finite; weights, buffers and the optimizer's
+                state are as they were.
             UsageError: one example by itself where batch statistics are needed.
-            PluginError: what a gradient needs was changed in place.
+            PluginError: a value that a gradient needs was overwritten.
         """
-        self._require_finite_rates(step)
-        before = [buffer.clone() for buffer in self._statistics]
+        self._require_finite_lr(number)
+        buffers = [buffer.clone() for buffer in self._buffers]
         try:
-            loss = self._gradients(ids, loss_of, drawing, before)
-            if self._accelerator.scaler is None:  # fp16's scaler looks for overflow itself and leaves that step out
+            loss = self._accumulate(ids, compute_loss, randomness, buffers)
+            if self._scaled is None:  # the fp16 scaler looks for overflow itself and skips that step
                 self._require_finite_gradients(ids)
-        except _NotFiniteError as error:
-            self._begin_anew(before)
-            refusal = self._refusal(error, ids, loss_of, step, drawing)
-            self._begin_anew(before)
-            raise refusal from None
-        if self._unreached:
-            self._unreached -= self._reached_now()
+        except _NonFiniteError as error:
+            self._reset(buffers)
+            first, examples = self._first_nonfinite(ids, compute_loss, randomness, is_gradient=error.is_gradient)
+            self._reset(buffers)
+            raise NumericError(
+                f"{error.what} is not finite at step {number}; the step was not taken",
+                where=f"examples: {', '.join(examples or error.ids)}\nthe first value that is not finite: {first}",
+                hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
+            ) from None
+        if self._without_gradient:
+            self._without_gradient -= {
+                group["part"]
+                for group in self._optimizer.param_groups
+                if any(parameter.grad is not None for parameter in group["params"])
+            }
         if self._clip is not None:
             self._accelerator.clip_grad_norm_(self._parameters(), self._clip)
         self._optimizer.step()
@@ -120,31 +132,40 @@ class Stepper:
             self.skipped += 1
         return loss
 
-    def require_reached(self) -> None:
-        """Refuse to train parts that never learn.
+    def require_gradients(self) -> None:
+        """Refuse to train parts that can never learn.
 
         Raises:
-            PluginError: no gradient has come back to any parameter of a part, in all steps so far.
+            PluginError: no parameter of a part that is not frozen has had a gradient, in all steps so far.
         """
-        held = {group["part"] for group in self._optimizer.param_groups if not _is_trained(group)}
-        if never := sorted(self._unreached - held):
+        trained = {
+            group["part"]
+            for group in self._optimizer.param_groups
+            if any(parameter.requires_grad for parameter in group["params"])
+        }
+        if never := sorted(self._without_gradient & trained):
             raise PluginError(
                 f"no gradient has come back to {', '.join(never)}, which would never learn",
-                hint="something above it cuts the way: a stage or loss that uses detach(), no_grad() or .item()",
+                hint="something after it stops the gradient: a stage or loss that uses detach(), no_grad() or .item()",
             )
 
-    def _reached_now(self) -> set[str]:
-        groups = self._optimizer.param_groups
-        return {group["part"] for group in groups if any(one.grad is not None for one in group["params"])}
+    def require_same_weights(self, number: int) -> None:
+        """Compare the trained weights of all processes that share the steps, bit for bit.
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
+        Raises:
+            NumericError: they are not the same.
+        """
+        if self._team.size > 1:
+            self._team.require_agreement(number, (p for p in self._parameters() if p.requires_grad))
+
+    def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
-    def _require_finite_rates(self, step: int) -> None:
+    def _require_finite_lr(self, number: int) -> None:
         for group in self._optimizer.param_groups:
             if not math.isfinite(group["lr"]):
                 raise NumericError(
-                    f"the learning rate of {group['part']} is {group['lr']} at step {step}; the step was not taken",
+                    f"the learning rate of {group['part']} is {group['lr']} at step {number}; the step was not taken",
                     hint="look at `train.lr` and `train.scheduler`",
                 )
 
@@ -155,121 +176,89 @@ class Stepper:
             for parameter in group["params"]
             if parameter.grad is not None
         ]
-        # One number for all of them: it is finite only if each is, and asking a GPU once is cheap.
+        # One number for all of them: it is finite only if each is, and one transfer from a GPU is cheap.
         if gradients and math.isfinite(float(torch.stack([gradient.sum() for gradient, _ in gradients]).sum())):
             return
         for gradient, part in gradients:
             if not bool(torch.isfinite(gradient).all()):
-                raise _NotFiniteError(f"a gradient in {part}", ids, backward=True)
+                raise _NonFiniteError(f"a gradient in {part}", ids, is_gradient=True)
 
-    def _gradients(self, ids: Sequence[str], loss_of: LossOf, drawing: Drawing, before: Sequence[Tensor]) -> float:
+    def _accumulate(
+        self, ids: Sequence[str], compute_loss: ComputeLoss, randomness: Randomness, buffers: Sequence[Tensor]
+    ) -> float:
+        """Compute the gradients of a step; after an out-of-memory error again, in smaller microbatches."""
         from accelerate.utils.memory import should_reduce_batch_size
 
         while True:
-            self._forget_gradients()
+            self._zero_grad()
             try:
-                with drawing():
-                    loss = sum(self._part_gradients(part, len(ids), loss_of) for part in self.parts(ids))
-                return loss if self._team is None else self._team.add_up_gradients(self._parameters(), loss)
+                with randomness():
+                    loss = sum(self._backward_share(part, len(ids), compute_loss) for part in self.microbatches(ids))
+                return loss if self._team.size == 1 else self._team.add_up_gradients(self._parameters(), loss)
             except ValueError as error:
                 if BATCH_OF_ONE not in str(error):
                     raise
                 raise UsageError(
-                    "batch normalisation above the line cannot be trained on one example at a time",
+                    "batch normalization cannot be trained on one example at a time",
                     where=str(error),
-                    hint="take more together: `--set train.batch_size=8`; or freeze it: `adapter: feature-extraction`",
+                    hint="use larger batches: `--set train.batch_size=8`; or freeze it: `adapter: feature-extraction`",
                 ) from error
             except RuntimeError as error:
                 if CHANGED_IN_PLACE in str(error):
                     raise PluginError(
-                        "what a gradient needs was changed in place by a trained stage, the head or the loss",
+                        "a trained stage, the head or the loss overwrites a value that its gradient needs",
                         where=str(error).splitlines()[0],
-                        hint="that is for who wrote it to mend: x = x * 2 instead of x.mul_(2)",
+                        hint="its author can fix that: x = x * 2 instead of x.mul_(2)",
                     ) from error
-                if not self._fit_memory or self._part == 1 or not should_reduce_batch_size(error):
+                if not self._fit_memory or self._microbatch_size == 1 or not should_reduce_batch_size(error):
                     raise
-            self._begin_anew(before)
-            self._part = max(1, min(self._part, len(ids)) // 2)
+            self._reset(buffers)
+            self._microbatch_size = max(1, min(self._microbatch_size, len(ids)) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._note(f"memory ended: a step of {len(ids)} examples is now taken in parts of {self._part}")
+            note(f"out of memory: a step of {len(ids)} examples now runs in microbatches of {self._microbatch_size}")
 
-    def _begin_anew(self, before: Sequence[Tensor]) -> None:
-        """Forget what a step has done so far."""
-        self._forget_gradients()
-        with torch.no_grad():
-            for buffer, value in zip(self._statistics, before, strict=True):
-                buffer.copy_(value)
-
-    def _forget_gradients(self) -> None:
-        # The optimizer's own way also writes a line for torch's profiler, which takes longer than this.
-        for parameter in self._parameters():
-            parameter.grad = None
-
-    def _part_gradients(self, part: Sequence[str], total: int, loss_of: LossOf) -> float:
-        loss = loss_of(part)
+    def _backward_share(self, microbatch: Sequence[str], total: int, compute_loss: ComputeLoss) -> float:
+        loss = compute_loss(microbatch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise _NotFiniteError("the loss", part, backward=False)
-        share = len(part) / total
+            raise _NonFiniteError("the loss", microbatch, is_gradient=False)
+        share = len(microbatch) / total
         self._backward(loss * share if share < 1 else loss)
         return value * share
 
-    def _refusal(
-        self, error: _NotFiniteError, ids: Sequence[str], loss_of: LossOf, step: int, drawing: Drawing
-    ) -> NumericError:
-        """Return the error to raise: it names the first value that is not finite, and whose it is."""
-        first, to_blame = self._first_not_finite(error, ids, loss_of, drawing) if self._network else (None, ())
-        lines = [f"examples: {', '.join(to_blame or error.ids)}"]
-        lines += [f"the first value that is not finite: {first}"] if first else []
-        return NumericError(
-            f"{error.what} is not finite at step {step}; the step was not taken",
-            where="\n".join(lines),
-            hint="try a smaller learning rate, `--set train.precision=fp32`, and look at these examples",
-        )
+    def _reset(self, buffers: Sequence[Tensor]) -> None:
+        """Discard the gradients, and set the buffers to their values before the step."""
+        self._zero_grad()
+        with torch.no_grad():
+            for buffer, value in zip(self._buffers, buffers, strict=True):
+                buffer.copy_(value)
 
-    def _first_not_finite(
-        self, error: _NotFiniteError, ids: Sequence[str], loss_of: LossOf, drawing: Drawing
-    ) -> tuple[str | None, Sequence[str]]:
-        """Repeat a step while every module is watched; return what is not finite first, and the examples it is of."""
-        if (weight := weight_not_finite(self._network)) is not None:
+    def _zero_grad(self) -> None:
+        # Optimizer.zero_grad also records an event for torch's profiler, which takes longer than this.
+        for parameter in self._parameters():
+            parameter.grad = None
+
+    def _first_nonfinite(
+        self, ids: Sequence[str], compute_loss: ComputeLoss, randomness: Randomness, *, is_gradient: bool
+    ) -> tuple[str, Sequence[str]]:
+        """Repeat a step with a tracer; return the first value that is not finite, in words, and its examples."""
+        if (weight := nonfinite_weight(self._modules)) is not None:
             return f"{weight}, before the step", ()
-        self._forget_gradients()
-        with drawing(), watched(self._network) as watch:
-            for part in self.parts(ids):
-                loss = loss_of(part)
+        with randomness(), trace(self._modules) as tracer:
+            for microbatch in self.microbatches(ids):
+                loss = compute_loss(microbatch)
                 if not math.isfinite(float(loss.detach())):
-                    found = watch.forward or Found("what the loss makes of finite outputs", (), 0)
-                    return found.what, _of(found, part)
-                watch.forward = None  # an infinity that ended in a finite loss does no harm
-                if not error.backward:
-                    continue
-                self._backward(loss * (len(part) / len(ids)))
-                if watch.backward is not None:
-                    return watch.backward.what, _of(watch.backward, part)
-        alone = self._team is None or self._team.size == 1
-        return ("only a sum over finite gradients" if alone else "in the share of another process"), ()
+                    first = tracer.forward or NonFinite("the loss, although the outputs are finite")
+                    return first.what, _examples(first, microbatch)
+                tracer.forward = None  # an infinity that ended in a finite loss does no harm
+                if is_gradient:
+                    self._backward(loss * (len(microbatch) / len(ids)))
+                if tracer.backward is not None:
+                    return tracer.backward.what, _examples(tracer.backward, microbatch)
+        return ("the sum of finite gradients" if self._team.size == 1 else "in the share of another process"), ()
 
 
-def _is_trained(group: Mapping[str, Any]) -> bool:
-    return any(parameter.requires_grad for parameter in group["params"])
-
-
-def _backward(loss: Tensor) -> None:
-    loss.backward()
-
-
-def _of(found: Found, part: Sequence[str]) -> Sequence[str]:
-    """Return the examples whose rows are not finite; the whole part where a value has no row for each example."""
-    return [part[row] for row in found.bad] if found.rows == len(part) else part
-
-
-def training_batches(ids: Sequence[str], size: int) -> list[Sequence[str]]:
-    """Return the ids in batches of ``size``; a single one left over joins the batch before it.
-
-    Batch statistics cannot be taken over one example.
-    """
-    batches = in_batches(ids, size)
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [[*batches[-2], *batches[-1]]]
-    return batches
+def _examples(first: NonFinite, microbatch: Sequence[str]) -> Sequence[str]:
+    """Return the examples whose rows are not finite; the whole microbatch where a value has no row for each."""
+    return [microbatch[row] for row in first.rows] if first.count == len(microbatch) else microbatch

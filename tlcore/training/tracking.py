@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,15 @@ class Trackers:
             if not any(importlib.util.find_spec(package) for package in PACKAGES[name]):
                 self._mute(name, f'it is not installed: pip install "tlcore[{name}]"')
                 continue
-            self._guarded(name, lambda name=name: self._start(name, project, folder, recipe))  # type: ignore[misc]
+            self._guarded(name, partial(self._start, name, project, folder, recipe))
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Tell every tracker the values of an epoch."""
+        """Log the values of an epoch."""
         for name, tracker in list(self._running.items()):
-            self._guarded(name, lambda tracker=tracker: tracker.log(dict(values), step=step))  # type: ignore[misc]
+            self._guarded(name, partial(tracker.log, dict(values), step=step))
 
     def finish(self) -> None:
-        """Let every tracker write what it still holds."""
+        """Finish every tracker, so that it writes what is left."""
         for name, tracker in list(self._running.items()):
             self._guarded(name, tracker.finish)
 

@@ -19,14 +19,15 @@ from tlcore.features.keys import FeatureKeys, namespace_of
 from tlcore.features.precompute import PrecomputeJob, precompute
 from tlcore.features.readers import InMemoryReader, InputReader
 from tlcore.recipe import SGD, Adam, AdamW, Choice, RMSprop, TrainSection
-from tlcore.training import loop
+from tlcore.training import head
 from tlcore.training.checkpoints import Checkpoints
 from tlcore.training.device import accelerator_for
-from tlcore.training.head_solver import PENALTIES
-from tlcore.training.loop import Trainer
-from tlcore.training.model import Standardise, Upper
+from tlcore.training.head_solver import PENALTIES, fit_head
+from tlcore.training.lr_finder import find_lr
+from tlcore.training.model import FeatureScaler, TrainableModel
 from tlcore.training.optimizers import optimizer_for
-from tlcore.training.state import Begun
+from tlcore.training.state import ResumePoint
+from tlcore.training.trainer import Trainer, TrainerConfig
 
 
 class Dense(nn.Module):
@@ -77,14 +78,15 @@ def trainer(plan=None, backbone=None, train=None, **changes):
     task = Classification()
     task.fit([example.label for example in train])
     everything = {example.id: example for example in [*train, *examples(10, "validation")]}
-    upper = Upper(backbone, plan)
+    model = TrainableModel(backbone, plan)
     reader = InputReader(backbone, everything)
-    return Trainer(upper, plan, reader, task, section(**changes), accelerator_for("cpu", "fp32"), seed=5), train
+    config = TrainerConfig(section(**changes), seed=5)
+    return Trainer(model, reader, task, accelerator_for("cpu", "fp32"), config), train
 
 
 def trained(tmp_path, **given):
     one, train = trainer(**given)
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     result = one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
     return one, result
 
@@ -101,7 +103,10 @@ def test_two_runs_are_equal_bit_for_bit_whatever_the_global_generator(tmp_path):
     torch.rand(7)
     second, other = trained(tmp_path / "b", plan=plan())
     assert [record["train"]["loss"] for record in one.history] == [record["train"]["loss"] for record in other.history]
-    assert all(torch.equal(a, b) for a, b in zip(state(first.bare).values(), state(second.bare).values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(state(first.unwrapped).values(), state(second.unwrapped).values(), strict=True)
+    )
 
 
 def _head():
@@ -124,7 +129,7 @@ def test_a_schedule_holds_a_stage_back_with_its_statistics_then_lets_it_go(tmp_p
     backbone = Small()
     schedule = (Phase(epoch=0, first_trained=2), Phase(epoch=2, first_trained=1))
     one, train = trainer(backbone=backbone, plan=Plan(freeze_line=1, head=nn.Linear(3, 2), schedule=schedule))
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     seen = []
     begin = state(backbone.stages["middle"])
 
@@ -141,7 +146,7 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_is_what_remains(tmp_path):
     one, result = trained(tmp_path, epochs=12)
     scores = [record["validation"]["macro_f1"] for record in result.history]
     assert result.best_epoch == scores.index(max(scores)) + 1
-    assert one.scores(examples(10, "validation"))["macro_f1"] == max(scores)
+    assert one.evaluator.metrics(examples(10, "validation"))["macro_f1"] == max(scores)
     assert [record["epoch"] for record in result.history if record["best"]][-1] == result.best_epoch
 
 
@@ -162,22 +167,22 @@ def _spoilt(where, after):
     if where == "gradient":
         backbone.stages["middle"] = Root()
     one, train = trainer(backbone=backbone, train=train)
-    take, loss, drawn = one._stepper.take, one.task.loss, {"steps": 0}
+    step, loss, drawn = one.train_step.step, one.task.loss, {"steps": 0}
 
-    def spoilt_take(ids, loss_of, step, drawing):
+    def spoilt_step(ids, compute_loss, number, randomness):
         drawn["steps"] += 1
         if drawn["steps"] == after and where == "weight":
             with torch.no_grad():
-                one.bare.stages[1].linear.weight[0, 0] = float("nan")
+                one.unwrapped.stages[1].linear.weight[0, 0] = float("nan")
         if drawn["steps"] == after and where == "rate":
             one.optimizer.param_groups[0]["lr"] = float("inf")
-        drawn["before"] = state(one.bare), {name: value.clone() for name, value in _moments(one).items()}
-        return take(ids, loss_of, step, drawing)
+        drawn["before"] = state(one.unwrapped), {name: value.clone() for name, value in _moments(one).items()}
+        return step(ids, compute_loss, number, randomness)
 
     def weighted(outputs, targets):
         return loss(outputs, targets) * (float("nan") if where == "label weight" and drawn["steps"] >= after else 1)
 
-    one._stepper.take, one.task.loss = spoilt_take, weighted
+    one.train_step.step, one.task.loss = spoilt_step, weighted
     return one, train, drawn
 
 
@@ -191,14 +196,14 @@ def _moments(one):
     [
         ("input", "the loss is not finite", "the input of bottom.linear"),
         ("weight", "the loss is not finite", "middle.linear.weight, before the step"),
-        ("label weight", "the loss is not finite", "what the loss makes of finite outputs"),
+        ("label weight", "the loss is not finite", "the loss, although the outputs are finite"),
         ("gradient", "a gradient in bottom is not finite", "the gradient that middle passes back"),
         ("rate", "the learning rate of bottom is inf", None),
     ],
 )
 def test_what_is_not_finite_stops_before_the_step_and_is_traced_to_its_module(tmp_path, where, what, first):
     one, train, drawn = _spoilt(where, after=3)
-    one.bare.standardise.fit([torch.randn(50, 3)])
+    one.unwrapped.standardise.fit([torch.randn(50, 3)])
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     with pytest.raises(NumericError, match=what) as caught:
         one.train(train, examples(10, "validation"), checkpoints, lambda *told: None)
@@ -210,27 +215,27 @@ def test_what_is_not_finite_stops_before_the_step_and_is_traced_to_its_module(tm
     if where == "input":
         assert "examples: train4\n" in caught.value.where
     weights, moments = drawn["before"]
-    assert all(torch.equal(value, state(one.bare)[key]) or where == "weight" for key, value in weights.items())
+    assert all(torch.equal(value, state(one.unwrapped)[key]) or where == "weight" for key, value in weights.items())
     assert all(torch.equal(value, _moments(one)[key]) for key, value in moments.items())
-    assert all(bool(value.isfinite().all()) for value in one.bare.buffers())
+    assert all(bool(value.isfinite().all()) for value in one.unwrapped.buffers())
     for folder in (tmp_path / "checkpoints").glob("*/*.safetensors"):
         assert all(bool(value.isfinite().all()) for value in load_file(folder).values())
 
 
 def test_standardised_features_have_mean_zero_and_together_a_deviation_of_one():
     values = torch.randn(500, 4) * torch.tensor([1.0, 3.0, 1e-3, 0.0]) + torch.tensor([5.0, -50.0, 1.0, 7.0])
-    standardise = Standardise(4)
-    standardise.fit(values.split(200))
-    out = standardise(values)
+    scaler = FeatureScaler(4)
+    scaler.fit(values.split(200))
+    out = scaler(values)
     assert torch.allclose(out.mean(0), torch.zeros(4), atol=1e-3)
     assert out.pow(2).mean().sqrt() == pytest.approx(1.0, abs=1e-3)
     assert out.std(0)[1] / out.std(0)[0] == pytest.approx(3.0, abs=0.3)
 
 
 def test_features_that_never_vary_stay_finite():
-    standardise = Standardise(2)
-    standardise.fit([torch.ones(9, 2)])
-    assert torch.equal(standardise(torch.ones(9, 2)), torch.zeros(9, 2))
+    scaler = FeatureScaler(2)
+    scaler.fit([torch.ones(9, 2)])
+    assert torch.equal(scaler(torch.ones(9, 2)), torch.zeros(9, 2))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,7 @@ def test_a_group_for_a_frozen_part_is_refused():
 
 def test_a_line_outside_of_the_network_is_refused():
     with pytest.raises(PluginError, match="outside of 0 to 3"):
-        Upper(Small(), Plan(freeze_line=4, head=nn.Linear(3, 2)))
+        TrainableModel(Small(), Plan(freeze_line=4, head=nn.Linear(3, 2)))
 
 
 def test_runs_of_different_precision_work_in_one_process(tmp_path):
@@ -279,17 +284,17 @@ def test_training_stops_early_where_the_score_no_longer_gets_better(tmp_path):
 def test_with_a_mean_of_the_weights_that_mean_is_scored_and_kept(tmp_path):
     plain, _ = trained(tmp_path / "a", plan=Plan(freeze_line=3, head=_head()), lr=0.5)
     averaged, result = trained(tmp_path / "b", plan=Plan(freeze_line=3, head=_head()), lr=0.5, ema=0.9)
-    assert not torch.equal(plain.bare.head.weight, averaged.bare.head.weight)
+    assert not torch.equal(plain.unwrapped.head.weight, averaged.unwrapped.head.weight)
     best = max(record["validation"]["macro_f1"] for record in result.history)
-    assert averaged.scores(examples(10, "validation"))["macro_f1"] == best
+    assert averaged.evaluator.metrics(examples(10, "validation"))["macro_f1"] == best
 
 
 def test_finding_a_rate_leaves_weights_and_optimizer_as_they_were():
     one, train = trainer(lr="find", epochs=2, batch_size=20, plan=Plan(freeze_line=3, head=_head()))
-    one.fit_standardisation(train)
-    before = state(one.bare)
-    found = one.find_lr(train)
-    assert all(torch.equal(value, before[key]) for key, value in state(one.bare).items())
+    one.features.fit_scaler(train)
+    before = state(one.unwrapped)
+    found = find_lr(one, train)
+    assert all(torch.equal(value, before[key]) for key, value in state(one.unwrapped).items())
     assert not one.optimizer.state_dict()["state"]
     assert one.lr == found.chosen > 0
 
@@ -304,7 +309,7 @@ def test_accumulated_batches_are_one_step_of_all_their_examples(tmp_path):
     whole, _ = trained(tmp_path / "a", batch_size=8, **given)
     given["plan"] = Plan(freeze_line=3, head=_head())
     parts, _ = trained(tmp_path / "b", batch_size=4, accumulate=2, **given)
-    assert torch.allclose(whole.bare.head.weight, parts.bare.head.weight, atol=1e-6)
+    assert torch.allclose(whole.unwrapped.head.weight, parts.unwrapped.head.weight, atol=1e-6)
 
 
 class Plain(nn.Module):
@@ -330,10 +335,10 @@ def test_one_of_32_is_two_of_16_is_accumulated_twice(tmp_path, count):
             backbone=backbone, plan=plan, train=examples(count), optimizer=Choice("sgd", SGD(lr=0.1)), **sizes
         )
         if number == 2:
-            one._stepper._part = 16  # as after memory has ended once
-        one.fit_standardisation(train)
+            one.train_step._microbatch_size = 16  # as after memory has ended once
+        one.features.fit_scaler(train)
         result = one.train(train, examples(10, "validation"), Checkpoints(tmp_path / str(number)), lambda *told: None)
-        weights = torch.cat([parameter.detach().flatten() for parameter in one.bare.parameters()])
+        weights = torch.cat([parameter.detach().flatten() for parameter in one.unwrapped.parameters()])
         found.append((weights, [record["train"]["loss"] for record in result.history]))
     whole, losses = found[0]
     for weights, others in found[1:]:
@@ -345,9 +350,10 @@ def test_a_task_can_ask_for_some_examples_more_often(tmp_path):
     one, train = trainer()
     one.task.sampling_weights = lambda labels: [float(label == "up") for label in labels]
     seen = []
-    read = one.reader.batch
-    one.reader.batch = lambda ids, epoch=None: (seen.extend(ids if epoch is not None else ()), read(ids, epoch))[1]
-    one.fit_standardisation(train)
+    reader = one.readers.current
+    read = reader.batch
+    reader.batch = lambda ids, epoch=None: (seen.extend(ids if epoch is not None else ()), read(ids, epoch))[1]
+    one.features.fit_scaler(train)
     one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "checkpoints"), lambda *told: None)
     labels = {example.id: example.label for example in train}
     assert {labels[id_] for id_ in seen} == {"up"}
@@ -371,11 +377,11 @@ def test_mixed_batches_have_shares_for_targets_and_a_generator_of_their_own(tmp_
 
 def test_a_frozen_normalisation_above_the_line_keeps_its_statistics():
     backbone = Small()
-    upper = Upper(backbone, Plan(freeze_line=2, head=nn.Linear(3, 2)))
+    model = TrainableModel(backbone, Plan(freeze_line=2, head=nn.Linear(3, 2)))
     for parameter in backbone.stages["top"].norm.parameters():
         parameter.requires_grad_(False)
-    upper._flags = {name: parameter.requires_grad for name, parameter in upper.named_parameters()}
-    upper.enter_epoch(0)
+    model._requires_grad = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.begin_epoch(0)
     assert not backbone.stages["top"].norm.training
     assert backbone.stages["top"].dropout.training
 
@@ -391,14 +397,11 @@ def features_only(tmp_path, count=60, memory=0.0, precision="fp32"):
     backbone.preparation = {}
     namespace = namespace_of(backbone, 3, name="small", weights="w", precision=precision, libraries={})
     accelerator = accelerator_for("cpu", precision)
-    config = CacheConfig(tmp_path / "store", namespace)
-    found = precompute(PrecomputeJob(backbone, 3, list(everything.values()), accelerator, config, keys))
+    cache = CacheConfig(tmp_path / "store", namespace)
+    found = precompute(PrecomputeJob(backbone, 3, list(everything.values()), accelerator, cache, keys))
     plan = Plan(freeze_line=3, head=_head())
-    return (
-        Trainer(Upper(backbone, plan), plan, found.reader, task, section(), accelerator, seed=5, memory=memory),
-        train,
-        validation,
-    )
+    config = TrainerConfig(section(), seed=5, cache_bytes=memory)
+    return Trainer(TrainableModel(backbone, plan), found.reader, task, accelerator, config), train, validation
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -406,19 +409,19 @@ def test_features_held_in_memory_train_to_the_same_bits_as_stored_ones(tmp_path,
     losses = []
     for name, memory in (("held", 1e9), ("stored", 0)):
         one, train, validation = features_only(tmp_path / name, memory=memory, precision=precision)
-        one.fit_standardisation(train)
+        one.features.fit_scaler(train)
         result = one.train(train, validation, Checkpoints(tmp_path / name / "kept"), lambda *told: None)
-        assert isinstance(one.reader, InMemoryReader) == (name == "held")
+        assert isinstance(one.readers.current, InMemoryReader) == (name == "held")
         losses.append([(record["train"]["loss"], record["validation"]["loss"]) for record in result.history])
     assert losses[0] == losses[1]
 
 
 def test_training_on_held_features_goes_on_to_the_same_bits(tmp_path):
     one, train, validation = features_only(tmp_path / "unbroken", memory=1e9)
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     unbroken = one.train(train, validation, Checkpoints(tmp_path / "kept"), lambda *told: None).history
     one, *_ = features_only(tmp_path / "stopped", memory=1e9)
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     checkpoints, history, asked = Checkpoints(tmp_path / "broken"), [], itertools.count()
 
     def stopping():
@@ -428,32 +431,32 @@ def test_training_on_held_features_goes_on_to_the_same_bits(tmp_path):
         history.append(record)
 
     with pytest.raises(Interrupted):
-        one.train(train, validation, checkpoints, told, stopping=stopping)
+        one.train(train, validation, checkpoints, told, stop_requested=stopping)
     another, *_ = features_only(tmp_path / "going on", memory=1e9)
-    begun = Begun(Checkpoints(tmp_path / "broken").look(), history)
-    result = another.train(train, validation, checkpoints, told, begun=begun)
+    begun = ResumePoint(Checkpoints(tmp_path / "broken").find_newest(), history)
+    result = another.train(train, validation, checkpoints, told, resume_from=begun)
     assert 0 < begun.checkpoint.step < 3 * 8
     assert [record["train"]["loss"] for record in result.history] == [record["train"]["loss"] for record in unbroken]
 
 
 def test_the_standardised_features_of_wanted_places_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "HEAD_BATCH", 4)
+    monkeypatch.setattr(head, "BATCH_SIZE", 4)
     one, train, _ = features_only(tmp_path)
-    kept = one.fit_standardisation(train, [0, 3, 4, 9])
-    assert torch.equal(kept, torch.cat(list(one.standardised(train)))[[0, 3, 4, 9]])
+    kept = one.features.fit_scaler(train, [0, 3, 4, 9])
+    assert torch.equal(kept, torch.cat(list(one.features.standardized(train)))[[0, 3, 4, 9]])
 
 
 def test_a_solved_head_is_logistic_regression(tmp_path):
     one, train, validation = features_only(tmp_path, count=300)
-    one.fit_standardisation(train)
-    result = one.solve(train, validation, Checkpoints(tmp_path / "kept"), lambda *told: None)
+    one.features.fit_scaler(train)
+    result = fit_head(one, train, validation, Checkpoints(tmp_path / "kept"), lambda *told: None)
     best = result.history[result.best_epoch - 1]
-    rows = torch.cat(list(one.standardised(train))).numpy()
+    rows = torch.cat(list(one.features.standardized(train))).numpy()
     # With two classes scikit-learn has one weight vector, the difference of our two: its squares weigh twice as much.
     by_hand = LogisticRegression(C=2 / (best["train"]["l2"] * len(train)), max_iter=5000, tol=1e-9)
     by_hand.fit(rows, [example.label for example in train])
-    ours = torch.cat([one.bare.head(part) for part in one.standardised(validation)]).softmax(dim=1)
-    others = torch.cat(list(one.standardised(validation))).numpy()
+    ours = torch.cat([one.unwrapped.head(part) for part in one.features.standardized(validation)]).softmax(dim=1)
+    others = torch.cat(list(one.features.standardized(validation))).numpy()
     expected = torch.from_numpy(by_hand.predict_proba(others)).float()
     assert torch.allclose(ours, expected, atol=5e-3)
     assert [record["train"]["l2"] for record in result.history] == list(PENALTIES)
@@ -464,7 +467,7 @@ def test_a_solved_head_is_logistic_regression(tmp_path):
 def test_a_last_step_whose_weights_overflow_is_noticed_before_it_is_scored_or_kept(tmp_path, lr, ema):
     """The gradients of such a step are finite, and no step follows whose loss would tell."""
     one, train = trainer(epochs=1, batch_size=20, lr=lr, ema=ema, optimizer=Choice("sgd", SGD(momentum=0.9)))
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     kept = []
     with contextlib.suppress(NumericError):
         one.train(train, examples(10, "validation"), Checkpoints(tmp_path / "c"), lambda *told: kept.append(told))
@@ -476,9 +479,9 @@ def test_a_last_step_whose_weights_overflow_is_noticed_before_it_is_scored_or_ke
 
 def test_outputs_that_are_not_finite_are_refused_with_their_examples(tmp_path):
     one, train = trainer()
-    one.fit_standardisation(train)
+    one.features.fit_scaler(train)
     with torch.no_grad():
-        one.bare.head.weight.fill_(float("inf"))
+        one.unwrapped.head.weight.fill_(float("inf"))
     with pytest.raises(NumericError, match="cannot be scored") as caught:
-        one.scores(train[:3])
+        one.evaluator.metrics(train[:3])
     assert caught.value.where == "examples: train0, train1, train2\nthe first weight that is not finite: head.weight"
