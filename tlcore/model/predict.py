@@ -91,7 +91,6 @@ class Model:
     def _streamed(self, rows: Iterator[FeatureRow]) -> Iterator[tuple[FeatureRequest, Tensor]]:
         """Yield the outputs for each state, in no particular order; only some states are in memory at a time."""
         import torch
-        from accelerate.utils import send_to_device
 
         from tlcore.features.batching import length_of, stacked
         from tlcore.training.data import in_batches
@@ -100,6 +99,7 @@ class Model:
             chunk.sort(key=lambda row: length_of(row.state, row.ragged))  # so that there is little padding
             for batch in in_batches(chunk):
                 state = stacked([row.state for row in batch], batch[0].ragged)
+                state = {name: tensor.to(self._accelerator.device) for name, tensor in state.items()}
                 with torch.inference_mode():
-                    outputs = self._model(send_to_device(state, self._accelerator.device)).float().cpu()
+                    outputs = self._model(state).float().cpu()
                 yield from zip((row.request for row in batch), outputs, strict=True)
