@@ -337,7 +337,7 @@ class _Run:
                 shutil.rmtree(self.folder / "model", ignore_errors=True)  # of an earlier process, which wrote the same
                 save(self.folder / "model", self.recipe, parts.task_state, backbone, upper, kind, merged, precision)
         features = {"computed": found.computed, "reused": found.reused, "stored_bytes": found.stored_bytes}
-        manifest = self._manifest(accelerator, dataset, {**about, "why_precision": planner.why}, features)
+        manifest = self._manifest(accelerator, dataset, {**about, "why_precision": planner.precision_reason}, features)
         manifest["throughput"] = {"first_pass": found.throughput.facts(), "training": trainer.throughput.facts()}
         self._leave(metrics, {**tables, **found_tables}, manifest)
         self.team.wait()  # until all have read what is cleared away
