@@ -70,7 +70,7 @@ def _a_device_with_bf16(monkeypatch):
 def test_features_decide(offset, precision, recwarn):
     one = planner(Offset(offset))
     assert precision_of(one.choose_precision(accelerator_for("cpu", "fp32"))) == precision
-    assert "centred cosine" in one.why
+    assert "centred cosine" in one.precision_reason
     assert any("precision fp32" in str(warning.message) for warning in recwarn) == (precision == "fp32")
 
 

@@ -106,7 +106,7 @@ def write_outputs(
         "backbone": {
             **plan.backbone,
             **parameter_counts(components.backbone, trained.model),
-            "why_precision": plan.planner.why,
+            "why_precision": plan.planner.precision_reason,
         },
         "data": {"digest": data_digest(dataset)},
         "counts": dataset.counts(),

@@ -64,7 +64,7 @@ class FeaturePlanner:
     ) -> None:
         """``own_folder`` is used where the feature cache is read-only; ``reserved`` bytes are for the run itself."""
         self.stages = list(backbone.stages)
-        self.why = ""
+        self.precision_reason = ""
         """The reason for the precision, where the recipe leaves it open."""
         self._recipe = recipe
         self._dataset = dataset
@@ -130,7 +130,9 @@ class FeaturePlanner:
         half = half_format(fp32.device)
         train = self._dataset.split("train")
         if half is None or len(train) < SAMPLE:
-            self.why = "too few training examples to try half precision" if half else "the device has no fast half"
+            self.precision_reason = (
+                "too few training examples to try half precision" if half else "the device has no fast half"
+            )
             return fp32
         candidates = sorted(train, key=lambda example: self._dataset.digests[example.id])[:CANDIDATES]
         try:
@@ -138,11 +140,13 @@ class FeaturePlanner:
         except (RuntimeError, NotImplementedError) as error:
             note(f"precision fp32: this network cannot be computed in {half} ({str(error).splitlines()[0]})")
             return accelerator_for(device, "fp32")
-        self.why = f"the features of {SAMPLE} training examples keep a centred cosine of {cosine:.4f} in {half}"
+        self.precision_reason = (
+            f"the features of {SAMPLE} training examples keep a centred cosine of {cosine:.4f} in {half}"
+        )
         if cosine >= LEAST_COSINE:
-            self._reporter.tell(f"precision {half}: {self.why}")
+            self._reporter.tell(f"precision {half}: {self.precision_reason}")
             return accelerator_for(device, half)
-        note(f"precision fp32: {self.why}, and less than {LEAST_COSINE} costs accuracy")
+        note(f"precision fp32: {self.precision_reason}, and less than {LEAST_COSINE} costs accuracy")
         return accelerator_for(device, "fp32")
 
     def _half_precision_cosine(self, fp32: Accelerator, half: str, candidates: Sequence[Example]) -> float:
