@@ -204,7 +204,7 @@ def test_a_backbone_whose_samples_cannot_be_read_leaves_a_model_with_a_note(pict
     model = tlcore.load(pictures)
     spec = replace(spec, samples=lambda folder: [tlcore.Example(id="0", input=object())])
     with pytest.warns(tlcore.RecipeWarning, match="will not test itself"):
-        assert record_self_test(tmp_path / "s", spec, model._backbone, model._upper) == {"inputs": []}
+        assert record_self_test(tmp_path / "s", spec, model._backbone, model._model) == {"inputs": []}
 
 
 def test_small_differences_of_processors_are_borne(pictures, monkeypatch):

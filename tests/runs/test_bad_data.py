@@ -130,7 +130,7 @@ def test_batch_statistics_of_one_example_are_refused_in_words(tl_run, bad_inputs
     settings = ("backbone={name: resnet18, weights: random, size: 32}", "adapter={name: fine-tuning, layers: all}")
     code, said, _ = tl_run(PICTURES, bad_inputs / "folders" / "nested", "one", *settings, "train.batch_size=1")
     assert code == 2
-    assert "batch normalisation" in said
+    assert "batch normalization" in said
     assert "train.batch_size=8" in said
 
 
