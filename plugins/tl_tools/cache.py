@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from tlcore.features.maintenance import Entry
-    from tlcore.runs.precompute import FeaturePlan
+    from tlcore.runs.feature_planner import FeaturePlan
 
 __all__ = ["app"]
 
@@ -69,7 +69,7 @@ def why(
     from tlcore.notes import noted, stdout_to_stderr
     from tlcore.recipe import read_recipe
     from tlcore.runs.components import build_components, build_dataset, early_line_of
-    from tlcore.runs.precompute import FeaturePlanner
+    from tlcore.runs.feature_planner import FeaturePlanner
     from tlcore.training.device import accelerator_for, half_format
 
     with stdout_to_stderr(), noted([]):

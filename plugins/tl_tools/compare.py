@@ -11,7 +11,7 @@ import typer
 from tlcore.cli.layout import columns
 
 if TYPE_CHECKING:
-    from tl_tools.comparison import Comparison, Difference
+    from tl_tools.comparison import Comparison
 
 __all__ = ["compare"]
 
@@ -29,7 +29,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Compare runs on the same test examples: each difference with its interval, and whether it is real."""
-    from tl_tools.comparison import compared, recipe_differences
+    from tl_tools.comparison import compared, recipe_differences, verdict
     from tl_tools.finished_runs import StoredRun, stored_runs
 
     found: list[StoredRun] = []
@@ -56,16 +56,6 @@ def compare(
     if changed:
         typer.echo("\nwhat was changed between them")
         typer.echo(columns([(key, *map(str, values)) for key, values in changed.items()], indent="  "))
-
-
-def verdict(one: Difference, comparison: Comparison) -> str:
-    """Return in words whether a run is better than the first."""
-    p = f"p = {one.p:.3f}" if one.p >= 0.001 else "p < 0.001"
-    pairs = f"{one.only_this} right that the first misses, {one.only_first} the other way round"
-    if not one.real:
-        return f"no difference shown ({p}); {pairs}"
-    better = (one.value > one.first) == comparison.higher_is_better
-    return f"{'better' if better else 'worse'}, and really so ({p}); {pairs}"
 
 
 def _record(comparison: Comparison, changed: dict[str, list[Any]]) -> dict[str, Any]:

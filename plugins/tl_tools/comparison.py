@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-__all__ = ["Comparison", "Difference", "compared", "recipe_differences"]
+__all__ = ["Comparison", "Difference", "compared", "recipe_differences", "verdict"]
 
 RESAMPLES = 2000
 TAILS = (0.025, 0.975)
@@ -228,3 +228,13 @@ def _macro_f1_of_sets(truth: Any, guesses: Any) -> float:
 
     hits = (truth & guesses).sum(axis=0).astype(float)
     return from_confusion(hits, truth.sum(axis=0).astype(float), guesses.sum(axis=0).astype(float)).macro_f1()
+
+
+def verdict(one: Difference, comparison: Comparison) -> str:
+    """Return in words whether a run is better than the first."""
+    p = f"p = {one.p:.3f}" if one.p >= 0.001 else "p < 0.001"
+    pairs = f"{one.only_this} right that the first misses, {one.only_first} the other way round"
+    if not one.real:
+        return f"no difference shown ({p}); {pairs}"
+    better = (one.value > one.first) == comparison.higher_is_better
+    return f"{'better' if better else 'worse'}, and really so ({p}); {pairs}"

@@ -75,7 +75,7 @@ svg .interval { stroke-width: 4; opacity: .5; } svg circle { fill: currentColor;
 
 def write_comparison(path: Path, comparison: Comparison, changed: dict[str, list[Any]]) -> None:
     """Write the page, whole or not at all; everything that came from runs is text in it, never markup."""
-    from tl_tools.compare import verdict
+    from tl_tools.comparison import verdict
 
     widest = max((abs(end) for one in comparison.differences for end in (one.low, one.high)), default=0) or 1.0
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)

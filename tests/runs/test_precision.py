@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-import tlcore.runs.precompute
+import tlcore.runs.feature_planner
 from tlcore import Example
 from tlcore.contracts import SPLITS
 from tlcore.data.dataset import Dataset
 from tlcore.data.digests import content_digest
 from tlcore.features.half_precision import centered_cosine
 from tlcore.recipe import Choice, DataSection, Recipe
-from tlcore.runs.precompute import FeaturePlanner
+from tlcore.runs.feature_planner import FeaturePlanner
 from tlcore.training.device import accelerator_for, precision_of
 
 
@@ -63,7 +63,7 @@ def planner(backbone, count=30):
 
 @pytest.fixture(autouse=True)
 def _a_device_with_bf16(monkeypatch):
-    monkeypatch.setattr(tlcore.runs.precompute, "half_format", lambda device: "bf16")
+    monkeypatch.setattr(tlcore.runs.feature_planner, "half_format", lambda device: "bf16")
 
 
 @pytest.mark.parametrize(("offset", "precision"), [(0.0, "bf16"), (3000.0, "fp32")])

@@ -15,7 +15,7 @@ from PIL import Image
 import tlcore
 from tl_tools.reproduction import reproduce
 from tlcore.errors import Interrupted, UsageError, WeightsError
-from tlcore.runs import extract, run, setup
+from tlcore.runs import features, run, setup
 from tlcore.runs.signals import Stopping
 from tlcore.runs.state import differences, finished_epochs, owned
 
@@ -308,7 +308,7 @@ def at_once(place, monkeypatch):
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(extract, "about_backbone", killed)
+        patched.setattr(features, "about_backbone", killed)
         with pytest.raises(SystemExit):
             tlcore.run("recipe.yaml", out="out", warn=lambda text: None)
     return place / "out"

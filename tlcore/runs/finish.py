@@ -13,7 +13,7 @@ from typing import Any
 from tlcore.contracts import Mistake, RunFinished, Table
 from tlcore.runs.components import RunComponents
 from tlcore.runs.context import Result, RunContext
-from tlcore.runs.extract import RunFeatures, RunPlan
+from tlcore.runs.features import RunFeatures, RunPlan
 from tlcore.runs.provenance import (
     class_counts,
     data_digest,

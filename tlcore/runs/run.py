@@ -16,7 +16,7 @@ from tlcore.plugins.registry import Registry
 from tlcore.recipe import Recipe, read_recipe
 from tlcore.runs.components import build_components, build_dataset
 from tlcore.runs.context import Progress, Result, RunRequest
-from tlcore.runs.extract import plan_run, precompute_features
+from tlcore.runs.features import plan_run, precompute_features
 from tlcore.runs.finish import evaluate, report, save_model, write_outputs
 from tlcore.runs.resume import ResumeContext
 from tlcore.runs.setup import (

@@ -15,7 +15,7 @@ from tlcore.notes import note
 from tlcore.plugins.validation import encoded
 from tlcore.runs.components import RunComponents
 from tlcore.runs.context import RunContext
-from tlcore.runs.extract import RunFeatures, RunPlan, write_identity
+from tlcore.runs.features import RunFeatures, RunPlan, write_identity
 from tlcore.runs.provenance import frozen_digest
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from tlcore.features.precompute import PrecomputedFeatures
-    from tlcore.runs.precompute import FeaturePlanner
+    from tlcore.runs.feature_planner import FeaturePlanner
     from tlcore.training.data import EarlyReader
 
 __all__ = ["RunFeatures", "RunPlan", "plan_run", "precompute_features", "write_identity"]
@@ -67,7 +67,7 @@ def plan_run(context: RunContext, components: RunComponents) -> RunPlan:
         ResourceError: the disk is too small.
     """
     from tlcore.features.precompute import Reporter
-    from tlcore.runs.precompute import FeaturePlanner
+    from tlcore.runs.feature_planner import FeaturePlanner
 
     recipe, backbone, plan = context.recipe, components.backbone, components.plan
     about = about_backbone(context.plain_recipe["backbone"]["name"], backbone, plan)
