@@ -90,10 +90,11 @@ def test_the_guide_lists_each_error_with_its_exit_code():
 
 
 def test_every_public_name_in_the_guide_exists():
-    names = set(re.findall(r"\btlcore\.([A-Za-z]\w*)(?!\w*\.)", GUIDE)) - {"testing", "weights", "plugins", "registry"}
+    names = set(re.findall(r"\btlcore\.([A-Za-z]\w*)(?!\w*\.)", GUIDE)) - {"testing", "support", "plugins", "cli"}
     assert names
     assert names <= set(tlcore.__all__)
     assert set(re.findall(r"tlcore\.testing\.(\w+)", GUIDE)) <= set(testing.__all__)
+    assert set(re.findall(r"tlcore\.support\.(\w+)", GUIDE)) <= set(support.__all__)
     assert set(re.findall(r"`(tl_\w+)", re.sub(r"^```.*?^```", "", GUIDE, flags=re.M | re.S))) == set(HOOK_NAMES)
 
 
