@@ -12,7 +12,7 @@ import pytest
 
 import tlcore
 from tests.support import ROOT
-from tlcore import contracts, errors, hookspecs, specs, testing
+from tlcore import contracts, errors, hookspecs, specs, support, testing
 from tlcore.plugins.host import HOOK_NAMES
 
 GUIDE = (ROOT / "plugins" / "README.md").read_text("utf-8")
