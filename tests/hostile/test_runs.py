@@ -56,7 +56,7 @@ def evaluated(manifest):
 
 
 def evaluated_on_a_table(work):
-    manifest = edit(recipe__data={"input": {"a": 1}, "label": [1]})
+    manifest = edit(recipe__data={"source": "data/table", "input": {"a": 1}, "label": [1]})
     return [*evaluated(manifest)(work), "--data", str(work.good / "reviews.csv")]
 
 
