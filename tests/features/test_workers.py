@@ -76,7 +76,7 @@ def test_a_run_with_workers_gives_the_history_and_weights_of_one_without(recipe,
     weights = [load_file(folder / "model" / "model.safetensors") for folder in (alone, helped)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert multiprocessing.active_children() == others
+    assert set(multiprocessing.active_children()) <= set(others)
 
 
 @pytest.mark.slow
