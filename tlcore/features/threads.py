@@ -32,7 +32,7 @@ def torch_threads(count: int) -> Iterator[None]:
 class ThreadChoice:
     """Times real batches with all available threads, then with half as many while that is faster; keeps the best.
 
-    The values do not depend on it: each thread computes whole values.
+    Values agree to rounding: in bf16 the last bits may differ with the number of threads.
     """
 
     def __init__(self, available: int, clock: Callable[[], float] = time.perf_counter) -> None:

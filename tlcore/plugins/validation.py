@@ -44,7 +44,6 @@ __all__ = [
     "evaluated",
     "examples_of",
     "fitted",
-    "is_table_name",
     "loss_of",
     "mistakes_of",
     "planned",
@@ -168,7 +167,7 @@ def evaluated(task: Task, outputs: Tensor, targets: Tensor) -> Evaluation:
     for name, table in found.tables.items():
         if not isinstance(table, Table):
             raise broken(task, "evaluate", f"gave {_kind(table)} as the table {name!r}, and not a tlcore.Table")
-        if not is_table_name(name):
+        if not _is_table_name(name):
             raise broken(
                 task,
                 "evaluate",
@@ -179,7 +178,7 @@ def evaluated(task: Task, outputs: Tensor, targets: Tensor) -> Evaluation:
     return found
 
 
-def is_table_name(name: str) -> bool:
+def _is_table_name(name: str) -> bool:
     """Say whether a table can be called so: it is to be a file's name everywhere."""
     return len(name.encode()) <= LONGEST_TABLE_NAME and name.replace("-", "").replace("_", "").isalnum()
 
